@@ -1,0 +1,96 @@
+# seqd: make run | test | bench | lint | format | san | tsan | docker | install | clean | help
+# Objects live in build/$(FLAVOUR); a flavour is a set of flags (release, san, tsan).
+
+VERSION  := 0.1.0
+CC       ?= cc
+FLAVOUR  ?= release
+PREFIX   ?= /usr/local
+B        := build/$(FLAVOUR)
+WERROR   ?= $(if $(CI),-Werror)
+PACKAGES := libmicrohttpd-dev libjansson-dev libopenblas-pthread-dev libpcre2-dev \
+            libutf8proc-dev check pkg-config gcc make curl
+
+CPPFLAGS := -D_GNU_SOURCE -I. -I$(B) -DSEQD_VERSION='"$(VERSION)"'
+CFLAGS   ?= -O2 -g
+CFLAGS   += -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(WERROR) \
+            -march=x86-64-v2 -fno-math-errno -ffp-contract=off -fstack-protector-strong -MMD -MP
+SAN_release :=
+SAN_san     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SAN_tsan    := -fsanitize=thread -fno-omit-frame-pointer
+CFLAGS   += $(SAN_$(FLAVOUR))
+LDFLAGS  += $(SAN_$(FLAVOUR)) -Wl,-z,relro,-z,now
+
+LIBS_MODEL  := $(shell pkg-config --libs jansson libpcre2-8 libutf8proc openblas 2>/dev/null) -lm -pthread
+LIBS_SERVER := $(shell pkg-config --libs libmicrohttpd 2>/dev/null)
+LIBS_TEST   := $(shell pkg-config --libs check 2>/dev/null)
+
+MODEL_SRC  := $(wildcard model/*.c model/*/*.c)
+SERVER_SRC := $(wildcard server/*.c server/api/*.c server/web/*.c)
+UNIT_SRC   := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
+HTTP_SRC   := $(wildcard tests/http/test_*.c)
+HTTP_LIB   := $(filter-out $(HTTP_SRC),$(wildcard tests/http/*.c))
+MODEL_OBJ  := $(MODEL_SRC:%.c=$B/%.o)
+SERVER_OBJ := $(SERVER_SRC:%.c=$B/%.o)
+TESTS      := $(UNIT_SRC:%.c=$B/%) $(HTTP_SRC:%.c=$B/%)
+
+.PHONY: all run test bench lint format san tsan docker install clean help packages tests evaluate
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $B/seqd
+
+help:
+	@echo 'make            build build/release/seqd'
+	@echo 'make run        install what is missing, build, serve the shipped models (ARGS=... for seqd)'
+	@echo 'make test       unit, golden and HTTP tests'
+	@echo 'make san tsan   the tests under ASan+UBSan; the threaded ones under TSan'
+	@echo 'make lint       layers, style and static checks'
+	@echo 'make bench      kernels beside OpenBLAS, the daemon under load, start-up time and memory'
+	@echo 'make format     clang-format in place'
+	@echo 'make docker     the container image (docker, or buildah where there is no engine)'
+	@echo 'make install    into PREFIX=$(PREFIX), DESTDIR is respected'
+
+# Debian packages; a no-op of a few milliseconds once they are there.
+packages:
+	@sh tests/lint/packages.sh $(PACKAGES)
+
+run: packages
+	@$(MAKE) -s all
+	$B/seqd $(ARGS)
+
+# ---- building ----------------------------------------------------------------------
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$B/model/kernels/kern_ref.o: CFLAGS += -O3
+$B/model/kernels/kern_avx2.o: CFLAGS += -O3 -mavx2 -mfma
+$B/model/kernels/kern_avx512.o: CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
+
+$B/libseq.a: $(MODEL_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$B/seqd: $(SERVER_OBJ) $B/libseq.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL)
+
+$B/tests/unit/%: $B/tests/unit/%.o $B/libseq.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_TEST) $(LIBS_MODEL)
+
+# Unit tests of server/ files link them without main.
+$B/tests/unit/test_server_%: $B/tests/unit/test_server_%.o $(filter-out $B/server/main.o,$(SERVER_OBJ)) $B/libseq.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_TEST) $(LIBS_SERVER) $(LIBS_MODEL)
+
+$B/tests/golden/%: $B/tests/golden/%.o $B/libseq.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_TEST) $(LIBS_MODEL)
+
+$B/tests/http/%: $B/tests/http/%.o $(HTTP_LIB:%.c=$B/%.o) $B/libseq.a $B/seqd
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out $B/seqd,$^) $(LIBS_TEST) $(LIBS_MODEL)
+
+$B/tests/bench/%: $B/tests/bench/%.o $B/libseq.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
+
+$B/weights/training/evaluate: $B/weights/training/evaluate.o $B/libseq.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
+
+-include $(wildcard $B/*/*.d $B/*/*/*.d)

@@ -1,0 +1,57 @@
+/* Weights: the tensors of one model folder, from safetensors files.
+ *
+ * Reads model.safetensors, or the shards of model.safetensors.index.json, into private
+ * memory and proves every offset (https://github.com/huggingface/safetensors, format
+ * section; rules in weights.c). Never mmaps, never reads pickles. Every tensor a net needs
+ * is asked for by name and shape; at the end weights_finish refuses the folder if a tensor
+ * is left that nobody asked for. One thread, at load. */
+#ifndef SEQ_LOAD_WEIGHTS_H
+#define SEQ_LOAD_WEIGHTS_H
+
+#include "model/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct weights;
+
+/* ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (e.g. only pytorch_model.bin is there: the message
+ * says how to convert), ERR_NOMEM. */
+enum err_code weights_open(const char *dir, struct weights **out, struct err *err) MUST_CHECK;
+void weights_close(struct weights *w);
+
+/* All later names are looked up as prefix+name if any tensor begins with the prefix, else
+ * as they stand ("transformer." of GPT-2, "bert." of BERT may be present or absent).
+ * weights_head names are never prefixed. */
+void weights_prefix(struct weights *w, const char *prefix);
+
+bool weights_has(const struct weights *w, const char *name);
+
+/* Rows of the tensor's first dimension, 0 if absent (to size heads). */
+size_t weights_rows(const struct weights *w, const char *name);
+
+/* The tensor must exist with exactly this shape (rank 1 to 4) and a float dtype; converted
+ * to f32 into out (product of shape floats) and marked as used. Non-finite values are
+ * refused (ERR_FORMAT). ERR_MISMATCH names the tensor and both shapes. */
+enum err_code weights_get(struct weights *w, const char *name, size_t rank,
+                          const size_t *shape, float *out, struct err *err) MUST_CHECK;
+
+/* Rows first..last-1 of a rank-2 tensor [shape[0], shape[1]], so that big matrices are
+ * packed without a second full copy. Marked as used. */
+enum err_code weights_get_rows(struct weights *w, const char *name, const size_t shape[2],
+                               size_t first, size_t last, float *out,
+                               struct err *err) MUST_CHECK;
+
+/* Marks tensors as known to be ignorable: names ending in `suffix` (".attn.bias" buffers). */
+void weights_ignore(struct weights *w, const char *suffix);
+
+/* ERR_MISMATCH naming the first tensor that nobody asked for. */
+enum err_code weights_finish(const struct weights *w, struct err *err) MUST_CHECK;
+
+/* Totals over all tensors used, for reports: number of parameters, bytes in the file, and
+ * the dtype they share ("F32", "BF16", "F16" or "mixed"). */
+size_t weights_params(const struct weights *w);
+size_t weights_bytes(const struct weights *w);
+const char *weights_dtype(const struct weights *w);
+
+#endif

@@ -1,0 +1,80 @@
+/* Net: what every architecture offers to tasks. One architecture per file, one row in the
+ * table of net.c. Immutable after load; any thread with its own exec. */
+#ifndef SEQ_NETS_NET_H
+#define SEQ_NETS_NET_H
+
+#include "model/base/arena.h"
+#include "model/base/crew.h"
+#include "model/base/err.h"
+#include "model/kernels/kernels.h"
+#include "model/load/config.h"
+#include "model/load/weights.h"
+#include "model/nets/trace.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct net;       /* first member of each architecture's own struct, see below */
+struct net_state; /* one sequence's memory: (h,c) or a KV cache; one owner at a time */
+
+/* A ragged batch: tokens of all sequences end to end, no padding. */
+struct net_batch {
+    size_t B;
+    const size_t *starts; /* [B+1]; sequence b is ids[starts[b]..starts[b+1]), never empty */
+    const int32_t *ids;   /* [T], each < V (the task checks) */
+    const uint8_t *types; /* [T] token types, or NULL = all 0 */
+    struct net_state *const *states; /* [B], continued and advanced; or NULL: all fresh */
+};
+
+/* What a worker lends to a forward pass. */
+struct exec {
+    const struct kernels *k;
+    struct arena *tmp;
+    struct crew *crew;         /* may be NULL */
+    const struct trace *trace; /* may be NULL */
+};
+
+enum net_want {
+    NET_LAST,  /* y [B,D'] the hidden row that the output layer reads, last position */
+    NET_ALL,   /* y [T,D'] the same for every position */
+    NET_LABELS /* y [B,L]  classifier logits */
+};
+
+struct net_ops {
+    /* Bytes of arena that forward(batch of B sequences, T tokens, longest `longest`,
+     * wanting `want`) takes, and logits of R rows. */
+    size_t (*scratch_bytes)(const struct net *n, size_t B, size_t T, size_t longest,
+                            enum net_want want);
+    enum err_code (*forward)(const struct net *n, const struct net_batch *batch,
+                             enum net_want want, float *y, struct exec *x, struct err *err);
+    /* y [R,V] = output layer of h [R,D']. LM heads only. */
+    enum err_code (*logits)(const struct net *n, size_t R, const float *h, float *y,
+                            struct exec *x, struct err *err);
+
+    /* States: NULL for nets without (encoders, bidirectional RNNs). */
+    enum err_code (*state_new)(const struct net *n, struct net_state **out, struct err *err);
+    void (*state_free)(struct net_state *s);
+    enum err_code (*state_copy)(struct net_state *to, const struct net_state *from,
+                                struct err *err); /* both of the same net */
+    void (*state_reset)(struct net_state *s);
+    size_t (*state_bytes)(const struct net_state *s);  /* memory held */
+    size_t (*state_length)(const struct net_state *s); /* positions fed so far */
+    void (*free)(struct net *n);
+};
+
+struct net {
+    const struct net_ops *ops;
+    const struct kernels *k;
+    struct config cfg;    /* owned */
+    size_t out_width;     /* D' of forward */
+    size_t resident_bytes; /* weights as held in memory */
+};
+
+/* Builds the net that cfg asks for; takes what it needs from w (and calls weights_finish).
+ * take_cfg is owned by the net, also on failure. */
+enum err_code net_load(struct config *take_cfg, struct weights *w, const struct kernels *k,
+                       struct net **out, struct err *err) MUST_CHECK;
+void net_free(struct net *n);
+
+#endif

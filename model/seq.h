@@ -1,0 +1,205 @@
+/* seq: from a model folder and a text to numbers. The front door of libseq.a, and the only
+ * header of model/ that the server and the tools include.
+ *
+ * Two nouns. A struct seq_model is immutable after load, counted, and shared by all
+ * threads. A struct seq_state is one sequence's memory, with one owner at a time. A struct
+ * seq_worker is a thread's scratch memory; each computing thread has its own.
+ *
+ * The same call gives the same bytes whatever else is in the batch, however many threads
+ * help, and whether or not anything is traced.
+ *
+ * No function prints, exits or reads the clock. Texts are UTF-8 of a given length; NUL bytes
+ * are ordinary; invalid UTF-8 is ERR_INPUT. Errors: see base/err.h; on failure outputs are
+ * untouched unless stated. */
+#ifndef SEQ_H
+#define SEQ_H
+
+#include "model/base/arena.h"
+#include "model/base/crew.h"
+#include "model/base/err.h"
+#include "model/base/json_scan.h"
+#include "model/base/mem.h"
+#include "model/base/utf8.h"
+#include "model/text/token.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct seq_model;
+struct seq_state;
+struct seq_worker;
+
+/* ---- models ---------------------------------------------------------------------- */
+
+enum seq_task { /* a bit each */
+    SEQ_NEXT_WORD = 1,
+    SEQ_CLASSIFY = 2,  /* served as /v1/sentiment */
+    SEQ_ATTENTION = 4,
+    SEQ_STATES = 8     /* has a seq_state */
+};
+
+enum seq_mask { SEQ_MASK_NONE, SEQ_MASK_CAUSAL, SEQ_MASK_FULL, SEQ_MASK_POOLING };
+
+/* What is loaded. Strings are owned by the model. */
+struct seq_info {
+    const char *architecture; /* config.json's own word, "BertForSequenceClassification" */
+    const char *family;       /* "lstm", "gru", "rnn", "gpt2", "bert" */
+    const char *dtype;        /* in the file: "F32", "BF16", "F16", "mixed" */
+    const char *kernels;      /* variant in use, "avx2" */
+    unsigned tasks;           /* bits of enum seq_task */
+    enum seq_mask mask;       /* of its attention maps */
+    size_t n_params, file_bytes, resident_bytes;
+    size_t vocab, width, n_layers;
+    size_t n_map_layers, n_map_heads; /* of attention maps; pooling: 1 layer, R hops */
+    size_t context;                   /* most tokens of one text incl. specials; 0 = any */
+    size_t n_labels;
+    const char *const *labels;
+    bool multi_label; /* scores are independent sigmoids */
+    bool word_level;  /* one token is one word */
+};
+
+struct seq_load_options {
+    const char *cpu; /* kernel variant, NULL = best */
+};
+
+/* Loads a folder with config.json, model.safetensors (or shards) and tokenizer.json.
+ * opt may be NULL. The caller owns one reference. */
+enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt,
+                             struct seq_model **out, struct err *err) MUST_CHECK;
+struct seq_model *seq_model_ref(struct seq_model *m);
+void seq_model_unref(struct seq_model *m); /* NULL is fine */
+const struct seq_info *seq_model_info(const struct seq_model *m);
+
+/* Kernel variants that this machine runs, best first, NULL-terminated. */
+const char *const *seq_cpu_names(void);
+
+/* ERR_UNSUPPORTED if the BLAS that is linked insists on its own threads. Called once at
+ * start; also sets BLAS to one thread. */
+enum err_code seq_init(struct err *err) MUST_CHECK;
+
+/* ---- workers --------------------------------------------------------------------- */
+
+/* crew may be NULL: nobody helps. Borrowed until seq_worker_free. */
+enum err_code seq_worker_new(struct crew *crew, struct seq_worker **out,
+                             struct err *err) MUST_CHECK;
+void seq_worker_free(struct seq_worker *w);
+/* Highest number of scratch bytes this worker has used. */
+size_t seq_worker_peak(const struct seq_worker *w);
+
+/* ---- texts to tokens ------------------------------------------------------------- */
+
+/* struct seq_token, struct seq_tokens and seq_tokens_done: see text/token.h. */
+
+/* Which end of a text that is too long is kept; SEQ_WHOLE refuses it (ERR_LIMIT). */
+enum seq_keep { SEQ_KEEP_START, SEQ_KEEP_END, SEQ_WHOLE };
+
+/* The text as the model reads it for `task`: special tokens added; for SEQ_NEXT_WORD none
+ * behind the text. Cut to the model's context, keeping the specials. An empty text is fine
+ * if the template adds a special token, else ERR_INPUT. Replaces *out. */
+enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task, const char *text,
+                           size_t n, enum seq_keep keep, struct seq_tokens *out,
+                           struct err *err) MUST_CHECK;
+
+/* The token as tokenizer.json spells it ("Ġmat"), NULL for an unused id; owned by m. */
+const char *seq_piece(const struct seq_model *m, int32_t id, size_t *n);
+/* The raw bytes the token adds after other tokens (" mat"); may be half a character. */
+const char *seq_piece_bytes(const struct seq_model *m, int32_t id, size_t *n);
+
+/* ---- classification -------------------------------------------------------------- */
+
+/* scores [B,L]: probabilities (softmax, or sigmoid for multi_label). All texts in one
+ * ragged batch. ERR_TASK if the model has no classifier. */
+enum err_code seq_classify(const struct seq_model *m, struct seq_worker *w, size_t B,
+                           const struct seq_tokens *const *texts, float *scores,
+                           struct err *err) MUST_CHECK;
+
+/* ---- next word ------------------------------------------------------------------- */
+
+enum seq_unit { SEQ_UNIT_TOKEN, SEQ_UNIT_WORD };
+
+enum { SEQ_TOP_MAX = 100, SEQ_WORD_TOKENS = 8, SEQ_WORD_BYTES = 64 };
+
+struct seq_next_request {
+    const struct seq_tokens *tokens; /* of seq_tokenize(SEQ_NEXT_WORD) */
+    size_t top_k;                    /* 1..SEQ_TOP_MAX */
+    enum seq_unit unit;
+    /* The beginning of the word being typed, "" = none; without the blank before it.
+     * Only words that begin with it are found. UTF-8. */
+    const char *prefix;
+    size_t prefix_n;
+    /* True if blanks stood at the end of the text; seq_tokenize callers take them off first.
+     * The words found are the same, their text then comes without its leading blank. (With no
+     * text at all words begin without a blank anyway.) */
+    bool after_space;
+};
+
+/* One prediction. Unit token: exactly one token. Unit word: the most probable spelling of
+ * a whole word; logprob is that of its tokens and of a word border behind them. */
+struct seq_prediction {
+    double logprob;
+    size_t n_tokens;
+    int32_t tokens[SEQ_WORD_TOKENS];
+    size_t n_bytes;
+    char bytes[SEQ_WORD_BYTES]; /* text to append, with its blank; valid UTF-8 for words;
+                                   a token may be half a character */
+};
+
+struct seq_next_result {
+    size_t n; /* <= top_k, best first; ties by lower token id */
+    struct seq_prediction at[SEQ_TOP_MAX];
+};
+
+/* All requests in one ragged batch, word search in lock-step. results [n]. Special tokens
+ * and the unknown token are never predicted in unit word; in unit token the distribution
+ * is reported as it is. */
+enum err_code seq_next_word(const struct seq_model *m, struct seq_worker *w, size_t n,
+                            const struct seq_next_request *requests,
+                            struct seq_next_result *results, struct err *err) MUST_CHECK;
+
+/* logprob[i] = log p(token i | tokens before it), natural log; logprob[0] = 0. With
+ * `closing` >= 0 one more value, logprob[n], of that id after the last token. Memory does
+ * not grow with n for recurrent models. Language models only. */
+enum err_code seq_score(const struct seq_model *m, struct seq_worker *w,
+                        const struct seq_tokens *tokens, int32_t closing, double *logprob,
+                        struct err *err) MUST_CHECK;
+
+/* ---- states ---------------------------------------------------------------------- */
+
+enum err_code seq_state_new(const struct seq_model *m, struct seq_state **out,
+                            struct err *err) MUST_CHECK;
+void seq_state_free(struct seq_state *s);
+enum err_code seq_state_copy(struct seq_state *to, const struct seq_state *from,
+                             struct err *err) MUST_CHECK; /* of the same model */
+void seq_state_reset(struct seq_state *s);
+size_t seq_state_bytes(const struct seq_state *s);
+size_t seq_state_length(const struct seq_state *s); /* tokens fed */
+
+/* Feeds ids[b][0..n_ids[b]) to states[b] for B sequences; logits [B,V] after each one's
+ * last token, or NULL if not wanted. ERR_LIMIT past the model's context: states are then
+ * untouched. On any other error they must be reset. */
+enum err_code seq_feed(const struct seq_model *m, struct seq_worker *w, size_t B,
+                       struct seq_state *const *states, const int32_t *const *ids,
+                       const size_t *n_ids, float *logits, struct err *err) MUST_CHECK;
+
+/* ---- inspection ------------------------------------------------------------------ */
+
+/* Receives maps as they are computed, layer by layer; see nets/trace.h. All pointers are
+ * valid during the call only. */
+struct seq_attention_sink {
+    void *arg;
+    /* p [n_keys] of one query row of one head, keys 0..n_keys-1; keys after those are
+     * exactly 0 (causal). Pooling: layer 0, head = hop, query 0. Layers come in order;
+     * within a layer any order of heads and queries. */
+    void (*row)(void *arg, size_t layer, size_t head, size_t query, size_t n_keys,
+                const float *p);
+};
+
+/* One forward pass over one text with the sink attached. If scores is not NULL and the
+ * model classifies, it gets the [L] scores of the same pass. ERR_TASK if it has no maps. */
+enum err_code seq_attention(const struct seq_model *m, struct seq_worker *w,
+                            const struct seq_tokens *tokens,
+                            const struct seq_attention_sink *sink, float *scores,
+                            struct err *err) MUST_CHECK;
+
+#endif
