@@ -1,0 +1,93 @@
+#include "model/base/mem.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Allocations left until the hook strikes; negative: off. */
+static atomic_long fail_in = -1;
+
+void mem_fail_after(long n)
+{
+    atomic_store(&fail_in, n);
+}
+
+bool mem_fail_pending(void)
+{
+    return atomic_load(&fail_in) >= 0;
+}
+
+/* The common case is one relaxed load. */
+static bool must_fail(void)
+{
+    if (atomic_load_explicit(&fail_in, memory_order_relaxed) < 0)
+        return false;
+    return atomic_fetch_sub(&fail_in, 1) == 0;
+}
+
+bool mem_mul(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+bool mem_add(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+void *mem_alloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (!mem_mul(count, size, &bytes) || must_fail())
+        return NULL;
+    return malloc(bytes ? bytes : 1);
+}
+
+void *mem_zero(size_t count, size_t size)
+{
+    if (must_fail())
+        return NULL;
+    return calloc(count ? count : 1, size ? size : 1);
+}
+
+void *mem_resize(void *old, size_t count, size_t size)
+{
+    size_t bytes;
+    if (!mem_mul(count, size, &bytes) || must_fail())
+        return NULL;
+    return realloc(old, bytes ? bytes : 1);
+}
+
+void *mem_aligned(size_t count, size_t size)
+{
+    size_t bytes, padded;
+    if (!mem_mul(count, size, &bytes) || !mem_add(bytes, 63, &padded) || must_fail())
+        return NULL;
+    padded = padded / 64 * 64;
+    if (padded == 0)
+        padded = 64;
+    void *block = aligned_alloc(64, padded);
+    if (block)
+        memset(block, 0, padded);
+    return block;
+}
+
+void mem_free(void *block)
+{
+    free(block);
+}
+
+char *mem_copy(const char *bytes, size_t n)
+{
+    size_t room;
+    if (!mem_add(n, 1, &room))
+        return NULL;
+    char *copy = mem_alloc(room, 1);
+    if (!copy)
+        return NULL;
+    if (n)
+        memcpy(copy, bytes, n);
+    copy[n] = '\0';
+    return copy;
+}
