@@ -1,0 +1,34 @@
+/* File: one whole file of a model folder in private memory.
+ *
+ * A copy, never a map: a file that is cut or rewritten later can neither kill the process
+ * nor change a loaded model. Only regular files are read (a FIFO or device is refused
+ * without waiting on it). Symbolic links are followed, since the caches of Hugging Face
+ * consist of them; names that come out of another file must pass file_is_basename first.
+ * Messages begin with the file's name; the caller knows the folder. Any thread. */
+#ifndef SEQ_LOAD_FILE_H
+#define SEQ_LOAD_FILE_H
+
+#include "model/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Exactly n bytes, no terminator. at is never NULL after a successful read. */
+struct file {
+    unsigned char *at;
+    size_t n;
+};
+
+/* Reads dir/name. ERR_IO (missing, not a regular file, changed while it was read),
+ * ERR_LIMIT (more than max_bytes), ERR_NOMEM. */
+enum err_code file_read(const char *dir, const char *name, size_t max_bytes,
+                        struct file *out, struct err *err) MUST_CHECK;
+void file_done(struct file *f); /* a zeroed struct is fine */
+
+/* True if dir/name is there, whatever it is. */
+bool file_exists(const char *dir, const char *name);
+
+/* True for a plain file name: no '/', not "." or "..", not empty, at most 255 bytes. */
+bool file_is_basename(const char *name);
+
+#endif
