@@ -59,4 +59,10 @@ const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *n);
  * model is WordLevel). */
 bool tokenizer_begins_word(const struct tokenizer *t, int32_t id);
 
+/* True if the model knows whole words only (WordLevel). */
+bool tokenizer_word_level(const struct tokenizer *t);
+
+/* The id for what is not in the vocabulary, -1 if the model has none. */
+int32_t tokenizer_unk(const struct tokenizer *t);
+
 #endif
