@@ -7,20 +7,36 @@
  * batch of 500 or in slices by several threads has the same bits. Variants may differ
  * from each other within the bounds stated here.
  *
- * Arrays may be unaligned; lengths may be 0. Nothing is read or written past the lengths
- * given. No entry allocates. Tables are constant; any thread. */
+ * Arrays may be unaligned and don't overlap unless said; lengths may be 0. Nothing is
+ * read or written past the lengths given. No entry allocates. Any thread. */
 #ifndef SEQ_KERNELS_KERNELS_H
 #define SEQ_KERNELS_KERNELS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A weight matrix W [N,K] (PyTorch's Linear layout: y = x W^T + b), packed once at load for
- * one variant. `data` is 64-byte aligned, data_bytes long (K*N rounded up to whole panels),
- * owned by whoever called pack. Every variant's layout keeps rows recoverable. */
+/* Columns of a product may be computed in slices that begin at multiples of 16; slices of
+ * whole multiples of KERNELS_COLUMNS are the fast ones. */
+enum { KERNELS_COLUMNS = 64 };
+
+/* A weight matrix W [N,K] (PyTorch's Linear layout: y = x W^T + b), packed once at load
+ * for one variant. `data` is 64-byte aligned, matrix_bytes(N, K) long, owned by whoever
+ * called pack. Every variant's layout keeps rows recoverable. */
 struct matrix {
     size_t N, K;
     float *data;
+};
+
+/* One product: y[:, first..last-1] of y [M,ldy] = x [M,ldx] W^T + bias. */
+struct product {
+    size_t first, last; /* columns; first is a multiple of 16, last too or it is N */
+    size_t M;           /* rows */
+    const float *x;     /* [M,ldx], K floats of each row are used */
+    size_t ldx;
+    const float *bias; /* [N], or NULL */
+    float *y;          /* [M,ldy], first..last-1 of each row are written */
+    size_t ldy;
+    bool accumulate; /* y += instead of y =, added after the product's own sum and bias */
 };
 
 struct kernels {
@@ -31,52 +47,56 @@ struct kernels {
     /* Fills m->data (allocated by the caller, zeroed) from w [N,K], or from w [K,N] if
      * transposed (GPT-2's Conv1D). Rows first..last-1 of W only, so that a matrix can be
      * packed piece by piece: w then holds just those rows (not with transposed). */
-    void (*pack)(struct matrix *m, size_t first, size_t last, const float *w, bool transposed);
-    /* out [K] = row n of W, exactly as it was packed (embedding look-up from tied weights). */
+    void (*pack)(struct matrix *m, size_t first, size_t last, const float *w,
+                 bool transposed);
+    /* out [K] = row n of W, exactly as it was packed (embedding look-up from tied
+     * weights). */
     void (*row)(const struct matrix *m, size_t n, float *out);
 
-    /* y[:, first..last-1] of y [M,ldy] = x [M,ldx] W^T + bias [N] (bias NULL: none).
-     * accumulate: y += instead of y =, added after the product's own sum and bias.
-     * `first` is a multiple of 16; last too, or N. Error: k-term chain of float FMAs,
-     * |err| <= K * 2^-24 * sum |x_k w_k| (ref: in double, rounded once). */
-    void (*matmul)(const struct matrix *w, size_t first, size_t last, size_t M, const float *x,
-                   size_t ldx, const float *bias, bool accumulate, float *y, size_t ldy);
+    /* Error: k-term chain of float FMAs, |err| <= (K+2) * 2^-24 * (sum |x_k w_k| + |bias|
+     * + |y|) (ref: in double, rounded once; blas: float sums in BLAS's own order). */
+    void (*matmul)(const struct matrix *w, const struct product *p);
 
     /* Attention for one query row and one head; keys come in runs (blocks of a cache).
-     * s[j] = scale * dot(q [E], k_j [E]) for n keys k_j = k + j*ld. */
-    void (*scores)(size_t n, size_t E, float scale, const float *q, const float *k, size_t ld,
-                   float *s);
-    /* In place softmax over x [n], computed in float with the maximum subtracted; entries of
-     * -INFINITY become exactly 0; an all -INFINITY row becomes all 0. Sum is 1 within 1e-6
-     * for n <= 4096. NaN in gives NaN out. */
+     * s[j] = scale * dot(q [E], k_j [E]) for n keys k_j = k + j*ld.
+     * |err| <= (E+2) * 2^-24 * scale * sum |q k|. */
+    void (*scores)(size_t n, size_t E, float scale, const float *q, const float *k,
+                   size_t ld, float *s);
+    /* In place softmax over x [n], computed in float with the maximum subtracted; entries
+     * of -INFINITY become exactly 0; an all -INFINITY row becomes all 0. Sum is 1 within
+     * 1e-6 for n <= 4096. NaN in gives NaN out, as does +INFINITY. Error of an entry p:
+     * 2^-21 * p * (1 + max|x - max x|/8). */
     void (*softmax)(size_t n, float *x);
-    /* acc [E] += sum_j p[j] * v_j, v_j = v + j*ld: one FMA chain over j per element, so that
-     * cutting the run anywhere gives the same bits. */
-    void (*weigh)(size_t n, size_t E, const float *p, const float *v, size_t ld, float *acc);
+    /* acc [E] += sum_j p[j] * v_j, v_j = v + j*ld: one FMA chain over j per element, so
+     * that cutting the run anywhere gives the same bits. */
+    void (*weigh)(size_t n, size_t E, const float *p, const float *v, size_t ld,
+                  float *acc);
 
-    /* y [D] = (x - mean) / sqrt(var + eps) * w + b, biased variance; y may be x. */
-    void (*layer_norm)(size_t D, const float *x, const float *w, const float *b, float eps,
-                       float *y);
+    /* y [D] = (x - mean) / sqrt(var + eps) * w + b, biased variance; y may be x.
+     * |err| <= 2^-21 * (|y - b| + |b|). */
+    void (*layer_norm)(size_t D, const float *x, const float *w, const float *b,
+                       float eps, float *y);
     /* y [n] += x [n] */
     void (*add)(size_t n, const float *x, float *y);
 
     /* In place over n floats. Max error against libm in double, for all finite inputs:
-     * exp 2 ulp (overflow to +inf, underflow to 0), tanh and sigmoid 4 ulp or 1e-7
-     * absolute, gelu_erf and gelu_tanh 2e-6 absolute + 2e-6 relative. */
+     * exp 2 ulp (overflow to +inf; results below FLT_MIN become 0), tanh and sigmoid 4
+     * ulp or 1e-7 absolute, gelu_erf and gelu_tanh 2e-6 absolute + 2e-6 relative.
+     * Infinities go to the limits, except that a GELU of -inf is NaN like its formula. */
     void (*exp)(size_t n, float *x);
     void (*tanh)(size_t n, float *x);
     void (*sigmoid)(size_t n, float *x);
-    void (*relu)(size_t n, float *x);
+    void (*relu)(size_t n, float *x);      /* max(x, 0); NaN stays NaN */
     void (*gelu_erf)(size_t n, float *x);  /* 0.5x(1+erf(x/sqrt 2)) */
     void (*gelu_tanh)(size_t n, float *x); /* 0.5x(1+tanh(sqrt(2/pi)(x+0.044715x^3))) */
 
     /* One cell update of one sequence; both biases are already in the gates.
-     * lstm: g [4H] pre-activations in PyTorch order i,f,g,o; overwritten with the activated
-     * gates; c [H] and h [H] with the new state (Hochreiter & Schmidhuber 1997, forget gate
-     * of Gers 2000): c = f*c + i*g, h = o*tanh(c). */
+     * lstm: g [4H] pre-activations in PyTorch order i,f,g,o; overwritten with the
+     * activated gates; c [H] and h [H] with the new state (Hochreiter & Schmidhuber 1997,
+     * forget gate of Gers 2000): c = f*c + i*g, h = o*tanh(c). */
     void (*lstm)(size_t H, float *g, float *c, float *h);
-    /* gru: x [3H] = W_i x + b_i, r,z,n; r [3H] = W_h h + b_h; x becomes the activated gates
-     * r,z,n; h = (1-z)*n + z*h with n = tanh(x_n + r*(W_hn h + b_hn)). */
+    /* gru: x [3H] = W_i x + b_i, r,z,n; r [3H] = W_h h + b_h; x becomes the activated
+     * gates r,z,n; h = (1-z)*n + z*h with n = tanh(x_n + r*(W_hn h + b_hn)). */
     void (*gru)(size_t H, float *x, const float *r, float *h);
 };
 
@@ -86,5 +106,10 @@ const struct kernels *kernels_get(const char *name);
 
 /* The names kernels_get accepts on this machine, best first; NULL after the last. */
 const char *const *kernels_names(void);
+
+/* Sets OpenBLAS to one thread, process wide. False if it doesn't obey: it still reports
+ * more, or it is the OpenMP flavour, whose setting holds for the calling thread only.
+ * Call before the variant "blas" is used from several threads. */
+bool kernels_blas_single_thread(void);
 
 #endif

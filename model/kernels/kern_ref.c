@@ -1,0 +1,198 @@
+/* The specification of every kernel: plain loops, sums in double, rounded once. */
+#include "model/kernels/kern.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+static size_t ref_matrix_bytes(size_t N, size_t K)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(N, K, &bytes) ||
+        __builtin_mul_overflow(bytes, sizeof(float), &bytes))
+        return 0;
+    return bytes;
+}
+
+/* data is W [N,K] as it stands. */
+static void ref_pack(struct matrix *m, size_t first, size_t last, const float *w,
+                     bool transposed)
+{
+    for (size_t n = first; n < last; n++)
+        for (size_t k = 0; k < m->K; k++)
+            m->data[n * m->K + k] =
+                transposed ? w[k * m->N + n] : w[(n - first) * m->K + k];
+}
+
+static void ref_row(const struct matrix *m, size_t n, float *out)
+{
+    for (size_t k = 0; k < m->K; k++)
+        out[k] = m->data[n * m->K + k];
+}
+
+static double dot(size_t n, const float *a, const float *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)a[i] * b[i];
+    return sum;
+}
+
+static void ref_matmul(const struct matrix *w, const struct product *p)
+{
+    for (size_t m = 0; m < p->M; m++) {
+        float *y = p->y + m * p->ldy;
+        for (size_t n = p->first; n < p->last; n++) {
+            double sum = dot(w->K, p->x + m * p->ldx, w->data + n * w->K);
+            if (p->bias)
+                sum += p->bias[n];
+            if (p->accumulate)
+                sum += y[n];
+            y[n] = (float)sum;
+        }
+    }
+}
+
+static void ref_scores(size_t n, size_t E, float scale, const float *q, const float *k,
+                       size_t ld, float *s)
+{
+    for (size_t j = 0; j < n; j++)
+        s[j] = (float)(scale * dot(E, q, k + j * ld));
+}
+
+/* A NaN never wins the maximum, but its own exp makes the sum NaN. */
+static void ref_softmax(size_t n, float *x)
+{
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] > max)
+            max = x[i];
+    if (max == -INFINITY)
+        max = 0;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += exp((double)x[i] - max);
+    for (size_t i = 0; i < n; i++)
+        x[i] = sum == 0 ? 0 : (float)(exp((double)x[i] - max) / sum);
+}
+
+/* Not in double: acc carries the chain from call to call. */
+static void ref_weigh(size_t n, size_t E, const float *p, const float *v, size_t ld,
+                      float *acc)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t e = 0; e < E; e++)
+            acc[e] = fmaf(p[j], v[j * ld + e], acc[e]);
+}
+
+static void ref_layer_norm(size_t D, const float *x, const float *w, const float *b,
+                           float eps, float *y)
+{
+    double mean = 0, var = 0;
+    for (size_t i = 0; i < D; i++)
+        mean += x[i];
+    mean /= (double)D;
+    for (size_t i = 0; i < D; i++)
+        var += (x[i] - mean) * (x[i] - mean);
+    var /= (double)D;
+    double inv = 1 / sqrt(var + eps);
+    for (size_t i = 0; i < D; i++)
+        y[i] = (float)((x[i] - mean) * inv * w[i] + b[i]);
+}
+
+static void ref_add(size_t n, const float *x, float *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void ref_exp(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++) {
+        float e = (float)exp(x[i]);
+        x[i] = e < FLT_MIN ? 0 : e;
+    }
+}
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+static void ref_tanh(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)tanh(x[i]);
+}
+
+static void ref_sigmoid(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)sigmoid(x[i]);
+}
+
+static void ref_relu(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] < 0 ? 0 : x[i];
+}
+
+static void ref_gelu_erf(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(0.5 * x[i] * (1 + erf(x[i] * M_SQRT1_2)));
+}
+
+static void ref_gelu_tanh(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++) {
+        double v = x[i];
+        double u = M_2_SQRTPI * M_SQRT1_2 * (v + 0.044715 * v * v * v);
+        x[i] = (float)(0.5 * v * (1 + tanh(u)));
+    }
+}
+
+static void ref_lstm(size_t H, float *g, float *c, float *h)
+{
+    ref_sigmoid(2 * H, g);
+    ref_tanh(H, g + 2 * H);
+    ref_sigmoid(H, g + 3 * H);
+    for (size_t i = 0; i < H; i++) {
+        c[i] = (float)((double)g[H + i] * c[i] + (double)g[i] * g[2 * H + i]);
+        h[i] = (float)(g[3 * H + i] * tanh(c[i]));
+    }
+}
+
+static void ref_gru(size_t H, float *x, const float *r, float *h)
+{
+    for (size_t i = 0; i < 2 * H; i++)
+        x[i] = (float)sigmoid((double)x[i] + r[i]);
+    for (size_t i = 0; i < H; i++) {
+        float *n = x + 2 * H + i, z = x[H + i];
+        *n = (float)tanh(*n + (double)x[i] * r[2 * H + i]);
+        h[i] = (float)((1.0 - z) * *n + (double)z * h[i]);
+    }
+}
+
+void kern_ref_fill(struct kernels *k)
+{
+    *k = (struct kernels){.name = "ref",
+                          .matrix_bytes = ref_matrix_bytes,
+                          .pack = ref_pack,
+                          .row = ref_row,
+                          .matmul = ref_matmul,
+                          .scores = ref_scores,
+                          .softmax = ref_softmax,
+                          .weigh = ref_weigh,
+                          .layer_norm = ref_layer_norm,
+                          .add = ref_add,
+                          .exp = ref_exp,
+                          .tanh = ref_tanh,
+                          .sigmoid = ref_sigmoid,
+                          .relu = ref_relu,
+                          .gelu_erf = ref_gelu_erf,
+                          .gelu_tanh = ref_gelu_tanh,
+                          .lstm = ref_lstm,
+                          .gru = ref_gru};
+}
