@@ -1,0 +1,56 @@
+/* Job: one request on its way through the scheduler.
+ *
+ * A handler parses a request into a struct of its own whose FIRST member is a struct job,
+ * and hands it over. A worker calls kind->run with all waiting jobs of the same kind and
+ * model; afterwards each job holds a finished reply, or an error. The scheduler knows
+ * nothing about tasks.
+ *
+ * Owners, one at a time: handler (until it returns) -> scheduler -> worker -> whoever set
+ * `finish`, who calls kind->free. Nothing here is locked: whoever owns it, uses it. */
+#ifndef SERVER_JOB_H
+#define SERVER_JOB_H
+
+#include "model/seq.h"
+#include "server/models.h"
+#include "server/reply.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct job;
+
+struct job_kind {
+    const char *name; /* "sentiment" */
+    /* On a worker, without locks. n >= 1 jobs of this kind and one model. Fills `reply`,
+     * or `err`, and the timings of every one of them. */
+    void (*run)(struct job **jobs, size_t n, struct seq_worker *w);
+    void (*free)(struct job *job); /* the whole struct, its reply included */
+};
+
+struct job {
+    /* set by the handler */
+    const struct job_kind *kind;
+    const struct model *model;
+    size_t cost; /* about how many tokens it has; batches are cut by their sum */
+
+    /* set by kind->run */
+    struct reply reply;
+    struct err err; /* code ERR_OK: reply is good */
+    uint64_t tokenize_us, compute_us;
+    size_t n_texts, n_tokens; /* for the log and the metrics */
+
+    /* set by the HTTP side before the job is pushed */
+    void (*finish)(void *arg,
+                   struct job *take_job); /* any worker or the timer, no locks */
+    bool (*abandoned)(void *arg);         /* true if nobody waits for it any more */
+    void *arg;
+    uint64_t deadline_us; /* give up if it is still waiting then; 0 = never */
+
+    /* the scheduler's own */
+    struct job *next;
+    uint64_t queued_us, queue_us; /* when it was pushed, how long it waited */
+    size_t batch; /* how many jobs ran together with it, itself included */
+};
+
+#endif

@@ -1,0 +1,70 @@
+/* Json_read: a request body into a struct, by a table with one row per field.
+ *
+ * The body is scanned against limits before jansson sees it, parsed, checked against the
+ * table and copied out; no jansson tree outlives the call. Refused, with err.param naming
+ * the field ("texts[3]"): fields that are not in the table (with the nearest name),
+ * fields given twice, wrong types, values out of range, missing required fields. null
+ * counts as not given. Any thread.
+ *
+ * Errors: ERR_FORMAT (400) for bytes that are not the JSON wanted - syntax, UTF-8, depth,
+ * duplicate keys, unknown fields, wrong types, missing fields; ERR_INPUT (422) for values
+ * of the right type that are not acceptable; ERR_LIMIT (413) for lists longer than `max`;
+ * ERR_NOMEM. */
+#ifndef SERVER_JSON_READ_H
+#define SERVER_JSON_READ_H
+
+#include "model/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a field is, and the type of the member it is stored in. Members keep what the
+ * caller put there when the field is not given (zero them for TEXT, TEXTS, INTS). */
+enum json_type {
+    JSON_FIELD_TEXT,   /* struct json_text; min..max bytes (max 0 = any) */
+    JSON_FIELD_TEXTS,  /* struct json_texts; list of min..max strings */
+    JSON_FIELD_INT,    /* int64_t; min..max */
+    JSON_FIELD_NUMBER, /* double; min..max */
+    JSON_FIELD_BOOL,   /* bool */
+    JSON_FIELD_CHOICE, /* int, the index in `choices` */
+    JSON_FIELD_INTS /* struct json_ints; list of min..max integers, or the word "all" */
+};
+
+/* n bytes of valid UTF-8, possibly with NUL bytes inside, and a zero behind them. */
+struct json_text {
+    char *at; /* NULL: not given */
+    size_t n;
+};
+
+struct json_texts {
+    struct json_text *at; /* NULL: not given */
+    size_t n;
+};
+
+struct json_ints {
+    int64_t *at; /* NULL: not given, or all */
+    size_t n;
+    bool all;
+};
+
+struct json_field {
+    const char *name;
+    enum json_type type;
+    size_t offset; /* of the member in the struct that is filled */
+    bool required;
+    double min, max; /* see enum json_type; lists: number of elements; max 0 = no limit
+                        (except INT and NUMBER, which always have both) */
+    const char *const *choices; /* NULL-terminated */
+    const char *help;           /* one sentence for people; openapi.json shows it */
+};
+
+/* Fills *out (a struct described by fields[0..n_fields)) from the object in body. On
+ * failure nothing is left allocated in it. */
+enum err_code json_read(const char *body, size_t n, const struct json_field *fields,
+                        size_t n_fields, void *out, struct err *err) MUST_CHECK;
+
+/* Frees and clears the texts and lists of *out. Zeroed members are fine. */
+void json_read_done(const struct json_field *fields, size_t n_fields, void *out);
+
+#endif

@@ -1,0 +1,50 @@
+/* Models: what is loaded, by name. A model's name is its folder's name.
+ *
+ * Filled once at start (one thread per folder), then read by every thread without a lock.
+ */
+#ifndef SERVER_MODELS_H
+#define SERVER_MODELS_H
+
+#include "model/seq.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct model {
+    char *name, *dir;
+    struct seq_model *seq;
+    const struct seq_info *info; /* of seq */
+    uint64_t load_us;            /* how long loading took */
+};
+
+struct models {
+    struct model *at; /* in the order of the folders given */
+    size_t n;
+    size_t *preferred; /* [n] indexes into at: who answers requests that name no model */
+};
+
+/* Loads all folders at once. Two folders of one name are refused. `prefer` lists names
+ * separated by commas; a name that isn't loaded is skipped. */
+enum err_code models_load(const char *const *dirs, size_t n, const char *cpu,
+                          const char *prefer, struct models **out,
+                          struct err *err) MUST_CHECK;
+void models_free(struct models *m);
+
+/* The model for a request: `name` (n bytes), or the task's default if name is NULL.
+ * ERR_NOT_FOUND or ERR_TASK with param "model"; the message lists those that would do. */
+enum err_code models_choose(const struct models *m, const char *name, size_t n,
+                            enum seq_task task, const struct model **out,
+                            struct err *err) MUST_CHECK;
+
+/* The default model of a task, NULL if none serves it. */
+const struct model *models_default(const struct models *m, enum seq_task task);
+
+/* By name, NULL if there is none. */
+const struct model *models_find(const struct models *m, const char *name, size_t n);
+
+/* Folders of models under `root`: those with a config.json, sorted by name; *list (of n
+ * mem_copy strings) is the caller's. ERR_IO, ERR_NOT_FOUND if there is none. */
+enum err_code models_scan(const char *root, char ***list, size_t *n,
+                          struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,50 @@
+/* Scheduler: a bounded queue of jobs and the threads that compute.
+ *
+ * A free worker takes the oldest job and with it all waiting jobs of the same kind and
+ * model, up to a token budget; there is no timer that waits for more. Workers without a
+ * batch assist those that have one (base/crew.h). Oldest first keeps models fair. */
+#ifndef SERVER_SCHEDULER_H
+#define SERVER_SCHEDULER_H
+
+#include "model/base/err.h"
+#include "server/job.h"
+#include "server/metrics.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct scheduler;
+
+struct scheduler_limits {
+    size_t n_workers;   /* >= 1 */
+    size_t queue_limit; /* jobs waiting, without those that run */
+    size_t batch_jobs;  /* most jobs in one batch */
+    size_t batch_cost;  /* most tokens in one batch; a single job may exceed it */
+};
+
+/* Starts the workers. metrics may be NULL. */
+enum err_code scheduler_new(const struct scheduler_limits *limits,
+                            struct metrics *metrics, struct scheduler **out,
+                            struct err *err) MUST_CHECK;
+
+/* Hands a job over. ERR_LIMIT when the queue is full, ERR_STOPPED after scheduler_stop:
+ * the job then still belongs to the caller. Otherwise job->finish is called exactly once.
+ */
+enum err_code scheduler_push(struct scheduler *s, struct job *job,
+                             struct err *err) MUST_CHECK;
+
+/* Jobs waiting now. */
+size_t scheduler_depth(struct scheduler *s);
+
+/* Takes waiting jobs that are past their deadline or abandoned out of the queue and
+ * finishes them with ERR_STOPPED. Called by a timer. */
+void scheduler_sweep(struct scheduler *s);
+
+/* No job is taken any more; what was taken is finished. Returns when all of it is, or
+ * after timeout_us: jobs still waiting are then finished with ERR_STOPPED, running ones
+ * are waited for. True if nothing was given up. The workers are gone afterwards. */
+bool scheduler_stop(struct scheduler *s, uint64_t timeout_us);
+void scheduler_free(struct scheduler *s); /* after scheduler_stop; NULL is fine */
+
+#endif

@@ -1,0 +1,31 @@
+/* Server: what every handler may look at. Made by main, fixed before threads start,
+ * except the flag at the end. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include "server/metrics.h"
+#include "server/models.h"
+#include "server/options.h"
+#include "server/route.h"
+#include "server/scheduler.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct server {
+    const struct options *options;
+    const struct models *models;
+    struct metrics *metrics;
+    struct scheduler *scheduler;
+    const struct route *routes;
+    size_t n_routes;
+    uint64_t started_us; /* clock_us() at exec */
+
+    atomic_bool ready; /* /readyz: true from listening until a stop is asked for */
+};
+
+/* The table of all routes, server/api/routes.c. */
+const struct route *api_routes(size_t *n);
+
+#endif
