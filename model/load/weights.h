@@ -2,9 +2,10 @@
  *
  * Reads model.safetensors, or the shards of model.safetensors.index.json, into private
  * memory and proves every offset (https://github.com/huggingface/safetensors, format
- * section; rules in weights.c). Never mmaps, never reads pickles. Every tensor a net needs
- * is asked for by name and shape; at the end weights_finish refuses the folder if a tensor
- * is left that nobody asked for. One thread, at load. */
+ * section; rules in safetensors.h). Never mmaps, never reads pickles. Every tensor a net
+ * needs is asked for by name and shape; at the end weights_finish refuses the folder if a
+ * tensor is left that nobody asked for. Messages begin with the name of the file; the
+ * caller knows the folder. One thread, at load. */
 #ifndef SEQ_LOAD_WEIGHTS_H
 #define SEQ_LOAD_WEIGHTS_H
 
@@ -16,13 +17,15 @@
 struct weights;
 
 /* ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (e.g. only pytorch_model.bin is there: the message
- * says how to convert), ERR_NOMEM. */
-enum err_code weights_open(const char *dir, struct weights **out, struct err *err) MUST_CHECK;
+ * says how to convert), ERR_MISMATCH (index and shards disagree), ERR_LIMIT, ERR_NOMEM.
+ */
+enum err_code weights_open(const char *dir, struct weights **out,
+                           struct err *err) MUST_CHECK;
 void weights_close(struct weights *w);
 
 /* All later names are looked up as prefix+name if any tensor begins with the prefix, else
- * as they stand ("transformer." of GPT-2, "bert." of BERT may be present or absent).
- * weights_head names are never prefixed. */
+ * as they stand ("transformer." of GPT-2, "bert." of BERT may be present or absent). ""
+ * ends that, for the names of heads. At most 31 bytes. */
 void weights_prefix(struct weights *w, const char *prefix);
 
 bool weights_has(const struct weights *w, const char *name);
@@ -30,9 +33,9 @@ bool weights_has(const struct weights *w, const char *name);
 /* Rows of the tensor's first dimension, 0 if absent (to size heads). */
 size_t weights_rows(const struct weights *w, const char *name);
 
-/* The tensor must exist with exactly this shape (rank 1 to 4) and a float dtype; converted
- * to f32 into out (product of shape floats) and marked as used. Non-finite values are
- * refused (ERR_FORMAT). ERR_MISMATCH names the tensor and both shapes. */
+/* The tensor must exist with exactly this shape (rank 1 to 4) and a float dtype;
+ * converted to f32 into out (product of shape floats) and marked as used. Non-finite
+ * values are refused (ERR_FORMAT). ERR_MISMATCH names the tensor and both shapes. */
 enum err_code weights_get(struct weights *w, const char *name, size_t rank,
                           const size_t *shape, float *out, struct err *err) MUST_CHECK;
 
@@ -42,14 +45,16 @@ enum err_code weights_get_rows(struct weights *w, const char *name, const size_t
                                size_t first, size_t last, float *out,
                                struct err *err) MUST_CHECK;
 
-/* Marks tensors as known to be ignorable: names ending in `suffix` (".attn.bias" buffers). */
+/* Marks tensors as known to be ignorable: names ending in `suffix` (".attn.bias"
+ * buffers). */
 void weights_ignore(struct weights *w, const char *suffix);
 
 /* ERR_MISMATCH naming the first tensor that nobody asked for. */
 enum err_code weights_finish(const struct weights *w, struct err *err) MUST_CHECK;
 
 /* Totals over all tensors used, for reports: number of parameters, bytes in the file, and
- * the dtype they share ("F32", "BF16", "F16" or "mixed"). */
+ * the dtype they share ("F32", "BF16", "F16", "mixed", or "none" before the first use).
+ */
 size_t weights_params(const struct weights *w);
 size_t weights_bytes(const struct weights *w);
 const char *weights_dtype(const struct weights *w);
