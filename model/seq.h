@@ -1,16 +1,16 @@
-/* seq: from a model folder and a text to numbers. The front door of libseq.a, and the only
- * header of model/ that the server and the tools include.
+/* seq: from a model folder and a text to numbers. The front door of libseq.a, and the
+ * only header of model/ that the server and the tools include.
  *
  * Two nouns. A struct seq_model is immutable after load, counted, and shared by all
- * threads. A struct seq_state is one sequence's memory, with one owner at a time. A struct
- * seq_worker is a thread's scratch memory; each computing thread has its own.
+ * threads. A struct seq_state is one sequence's memory, with one owner at a time. A
+ * struct seq_worker is a thread's scratch memory; each computing thread has its own.
  *
  * The same call gives the same bytes whatever else is in the batch, however many threads
  * help, and whether or not anything is traced.
  *
- * No function prints, exits or reads the clock. Texts are UTF-8 of a given length; NUL bytes
- * are ordinary; invalid UTF-8 is ERR_INPUT. Errors: see base/err.h; on failure outputs are
- * untouched unless stated. */
+ * No function prints, exits or reads the clock. Texts are UTF-8 of a given length; NUL
+ * bytes are ordinary; invalid UTF-8 is ERR_INPUT. Errors: see base/err.h; on failure
+ * outputs are untouched unless stated. */
 #ifndef SEQ_H
 #define SEQ_H
 
@@ -33,26 +33,27 @@ struct seq_worker;
 /* ---- models ---------------------------------------------------------------------- */
 
 enum seq_task { /* a bit each */
-    SEQ_NEXT_WORD = 1,
-    SEQ_CLASSIFY = 2,  /* served as /v1/sentiment */
-    SEQ_ATTENTION = 4,
-    SEQ_STATES = 8     /* has a seq_state */
+                SEQ_NEXT_WORD = 1,
+                SEQ_CLASSIFY = 2, /* served as /v1/sentiment */
+                SEQ_ATTENTION = 4,
+                SEQ_STATES = 8 /* has a seq_state */
 };
 
 enum seq_mask { SEQ_MASK_NONE, SEQ_MASK_CAUSAL, SEQ_MASK_FULL, SEQ_MASK_POOLING };
 
 /* What is loaded. Strings are owned by the model. */
 struct seq_info {
-    const char *architecture; /* config.json's own word, "BertForSequenceClassification" */
-    const char *family;       /* "lstm", "gru", "rnn", "gpt2", "bert" */
-    const char *dtype;        /* in the file: "F32", "BF16", "F16", "mixed" */
-    const char *kernels;      /* variant in use, "avx2" */
-    unsigned tasks;           /* bits of enum seq_task */
-    enum seq_mask mask;       /* of its attention maps */
+    const char
+        *architecture;   /* config.json's own word, "BertForSequenceClassification" */
+    const char *family;  /* "lstm", "gru", "rnn", "gpt2", "bert" */
+    const char *dtype;   /* in the file: "F32", "BF16", "F16", "mixed" */
+    const char *kernels; /* variant in use, "avx2" */
+    unsigned tasks;      /* bits of enum seq_task */
+    enum seq_mask mask;  /* of its attention maps */
     size_t n_params, file_bytes, resident_bytes;
     size_t vocab, width, n_layers;
     size_t n_map_layers, n_map_heads; /* of attention maps; pooling: 1 layer, R hops */
-    size_t context;                   /* most tokens of one text incl. specials; 0 = any */
+    size_t context; /* most tokens of one text incl. specials; 0 = any */
     size_t n_labels;
     const char *const *labels;
     bool multi_label; /* scores are independent sigmoids */
@@ -95,11 +96,11 @@ size_t seq_worker_peak(const struct seq_worker *w);
 enum seq_keep { SEQ_KEEP_START, SEQ_KEEP_END, SEQ_WHOLE };
 
 /* The text as the model reads it for `task`: special tokens added; for SEQ_NEXT_WORD none
- * behind the text. Cut to the model's context, keeping the specials. An empty text is fine
- * if the template adds a special token, else ERR_INPUT. Replaces *out. */
-enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task, const char *text,
-                           size_t n, enum seq_keep keep, struct seq_tokens *out,
-                           struct err *err) MUST_CHECK;
+ * behind the text. Cut to the model's context, keeping the specials. An empty text is
+ * fine if the template adds a special token, else ERR_INPUT. Replaces *out. */
+enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
+                           const char *text, size_t n, enum seq_keep keep,
+                           struct seq_tokens *out, struct err *err) MUST_CHECK;
 
 /* The token as tokenizer.json spells it ("Ġmat"), NULL for an unused id; owned by m. */
 const char *seq_piece(const struct seq_model *m, int32_t id, size_t *n);
@@ -128,9 +129,9 @@ struct seq_next_request {
      * Only words that begin with it are found. UTF-8. */
     const char *prefix;
     size_t prefix_n;
-    /* True if blanks stood at the end of the text; seq_tokenize callers take them off first.
-     * The words found are the same, their text then comes without its leading blank. (With no
-     * text at all words begin without a blank anyway.) */
+    /* True if blanks stood at the end of the text; seq_tokenize callers take them off
+     * first. The words found are the same, their text then comes without its leading
+     * blank. (With no text at all words begin without a blank anyway.) */
     bool after_space;
 };
 
@@ -196,7 +197,8 @@ struct seq_attention_sink {
 };
 
 /* One forward pass over one text with the sink attached. If scores is not NULL and the
- * model classifies, it gets the [L] scores of the same pass. ERR_TASK if it has no maps. */
+ * model classifies, it gets the [L] scores of the same pass. ERR_TASK if it has no maps.
+ */
 enum err_code seq_attention(const struct seq_model *m, struct seq_worker *w,
                             const struct seq_tokens *tokens,
                             const struct seq_attention_sink *sink, float *scores,

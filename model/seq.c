@@ -1,0 +1,202 @@
+#include "model/seq.h"
+
+#include "model/kernels/kernels.h"
+#include "model/load/config.h"
+#include "model/load/weights.h"
+#include "model/tasks/model.h"
+#include "model/tasks/words.h"
+
+#include <string.h>
+
+enum err_code seq_init(struct err *err)
+{
+    if (!kernels_blas_single_thread())
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "the BLAS library insists on threads of its own; link the serial or "
+            "pthread flavour of OpenBLAS");
+    return ERR_OK;
+}
+
+const char *const *seq_cpu_names(void)
+{
+    return kernels_names();
+}
+
+/* ---- loading --------------------------------------------------------------------- */
+
+static const char *family_name(const struct config *cfg)
+{
+    switch (cfg->arch) {
+    case ARCH_GPT2:
+        return "gpt2";
+    case ARCH_BERT:
+        return "bert";
+    case ARCH_RNN:
+        break;
+    }
+    if (cfg->cell == CELL_LSTM)
+        return "lstm";
+    return cfg->cell == CELL_GRU ? "gru" : "rnn";
+}
+
+static enum seq_mask map_mask(const struct config *cfg)
+{
+    if (cfg->arch == ARCH_GPT2)
+        return SEQ_MASK_CAUSAL;
+    if (cfg->arch == ARCH_BERT)
+        return SEQ_MASK_FULL;
+    bool pooled = cfg->head == HEAD_LABELS && cfg->pooling == POOL_ATTENTION;
+    return pooled ? SEQ_MASK_POOLING : SEQ_MASK_NONE;
+}
+
+static void fill_info(struct seq_model *m, const struct weights *w)
+{
+    const struct config *cfg = &m->net->cfg;
+    struct seq_info *info = &m->info;
+    info->architecture = cfg->architecture;
+    info->family = family_name(cfg);
+    info->dtype = weights_dtype(w);
+    info->kernels = m->net->k->name;
+    info->mask = map_mask(cfg);
+    info->tasks = cfg->head == HEAD_LM ? SEQ_NEXT_WORD : SEQ_CLASSIFY;
+    if (info->mask != SEQ_MASK_NONE)
+        info->tasks |= SEQ_ATTENTION;
+    if (m->net->ops->state_new && cfg->head == HEAD_LM)
+        info->tasks |= SEQ_STATES;
+    info->n_params = weights_params(w);
+    info->file_bytes = weights_bytes(w);
+    info->resident_bytes = m->net->resident_bytes;
+    info->vocab = cfg->vocab;
+    info->width = cfg->arch == ARCH_RNN ? cfg->hidden : cfg->width;
+    info->n_layers = cfg->n_layers;
+    if (info->mask == SEQ_MASK_POOLING) {
+        info->n_map_layers = 1;
+        info->n_map_heads = cfg->hops;
+    } else if (info->mask != SEQ_MASK_NONE) {
+        info->n_map_layers = cfg->n_layers;
+        info->n_map_heads = cfg->n_heads;
+    }
+    info->context = cfg->context;
+    info->n_labels = cfg->head == HEAD_LABELS ? cfg->n_labels : 0;
+    info->labels = (const char *const *)cfg->labels;
+    info->multi_label = cfg->problem == PROBLEM_MULTI_LABEL;
+}
+
+/* What the tokenizer and the net have to agree on. */
+static enum err_code check_tokenizer(struct seq_model *m, struct err *err)
+{
+    const struct config *cfg = &m->net->cfg;
+    size_t size = tokenizer_size(m->tok);
+    if (size > cfg->vocab)
+        return err_set(err, ERR_MISMATCH,
+                       "tokenizer.json has ids up to %zu, config.json vocab_size is %zu",
+                       size - 1, cfg->vocab);
+    tokenizer_template(m->tok, &m->n_before, &m->n_after);
+    /* Room for the specials, one token of text and the tokens of a searched word. */
+    size_t least = m->n_before + m->n_after + 1 + SEQ_WORD_TOKENS;
+    if (cfg->context && cfg->context < least)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "config.json: a context of %zu positions is too short, %zu is the "
+                       "least that is served",
+                       cfg->context, least);
+    if (cfg->head != HEAD_LM)
+        return ERR_OK;
+    m->part = mem_zero(cfg->vocab, 1);
+    if (!m->part)
+        return err_set(err, ERR_NOMEM, "out of memory: word table");
+    m->info.word_level = tokenizer_word_level(m->tok);
+    words_table(m->tok, cfg->vocab, m->part);
+    return ERR_OK;
+}
+
+static enum err_code load_parts(struct seq_model *m, const char *dir,
+                                const struct kernels *k, struct err *err)
+{
+    struct config cfg = {0};
+    struct weights *w = NULL;
+    enum err_code code = config_read(dir, &cfg, err);
+    if (code != ERR_OK)
+        return code;
+    code = weights_open(dir, &w, err);
+    if (code != ERR_OK) {
+        config_done(&cfg);
+        return code;
+    }
+    code = net_load(&cfg, w, k, &m->net, err);
+    if (code == ERR_OK)
+        code = tokenizer_load(dir, &m->tok, err);
+    if (code == ERR_OK)
+        fill_info(m, w);
+    if (code == ERR_OK)
+        code = check_tokenizer(m, err);
+    weights_close(w);
+    return code;
+}
+
+enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt,
+                             struct seq_model **out, struct err *err)
+{
+    const char *cpu = opt ? opt->cpu : NULL;
+    const struct kernels *k = kernels_get(cpu);
+    if (!k)
+        return err_set(err, ERR_UNSUPPORTED, "no kernels '%s' on this machine", cpu);
+    struct seq_model *m = mem_zero(1, sizeof *m);
+    if (!m)
+        return err_set(err, ERR_NOMEM, "out of memory: model");
+    atomic_init(&m->refs, 1);
+    enum err_code code = load_parts(m, dir, k, err);
+    if (code != ERR_OK) {
+        seq_model_unref(m);
+        return code;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
+struct seq_model *seq_model_ref(struct seq_model *m)
+{
+    atomic_fetch_add(&m->refs, 1);
+    return m;
+}
+
+void seq_model_unref(struct seq_model *m)
+{
+    if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
+        return;
+    net_free(m->net);
+    tokenizer_free(m->tok);
+    mem_free(m->part);
+    mem_free(m);
+}
+
+const struct seq_info *seq_model_info(const struct seq_model *m)
+{
+    return &m->info;
+}
+
+/* ---- workers --------------------------------------------------------------------- */
+
+enum err_code seq_worker_new(struct crew *crew, struct seq_worker **out, struct err *err)
+{
+    struct seq_worker *w = mem_zero(1, sizeof *w);
+    if (!w)
+        return err_set(err, ERR_NOMEM, "out of memory: worker");
+    arena_init(&w->tmp);
+    w->crew = crew;
+    *out = w;
+    return ERR_OK;
+}
+
+void seq_worker_free(struct seq_worker *w)
+{
+    if (!w)
+        return;
+    arena_done(&w->tmp);
+    mem_free(w);
+}
+
+size_t seq_worker_peak(const struct seq_worker *w)
+{
+    return w->tmp.peak;
+}

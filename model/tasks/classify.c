@@ -1,0 +1,61 @@
+#include "model/tasks/model.h"
+
+#include <math.h>
+
+/* logits [L] to probabilities, in double: L is small and the result is what users see. */
+static void to_scores(enum problem problem, size_t L, const float *logits, float *scores)
+{
+    if (problem == PROBLEM_REGRESSION) {
+        for (size_t i = 0; i < L; i++)
+            scores[i] = logits[i];
+        return;
+    }
+    if (problem == PROBLEM_MULTI_LABEL) {
+        for (size_t i = 0; i < L; i++)
+            scores[i] = (float)(1 / (1 + exp(-(double)logits[i])));
+        return;
+    }
+    double max = logits[0], sum = 0;
+    for (size_t i = 1; i < L; i++)
+        max = fmax(max, logits[i]);
+    for (size_t i = 0; i < L; i++)
+        sum += exp(logits[i] - max);
+    for (size_t i = 0; i < L; i++)
+        scores[i] = (float)(exp(logits[i] - max) / sum);
+}
+
+enum err_code classify_traced(const struct seq_model *m, struct seq_worker *w, size_t B,
+                              const struct seq_tokens *const *texts,
+                              const struct trace *trace, float *scores, struct err *err)
+{
+    const struct net *n = m->net;
+    size_t L = n->cfg.n_labels, T, longest;
+    batch_size(B, texts, &T, &longest);
+    size_t bytes = batch_bytes(B, T) + arena_float_cost(B * L) +
+                   n->ops->scratch_bytes(n, B, T, longest, NET_LABELS);
+    enum err_code code = arena_reserve(&w->tmp, bytes, err);
+    if (code != ERR_OK)
+        return code;
+    struct exec x = model_exec(m, w, trace);
+    size_t mark = arena_mark(&w->tmp);
+    struct net_batch batch;
+    code = batch_fill(&w->tmp, B, texts, &batch, err);
+    float *logits = arena_floats(&w->tmp, B * L); /* [B,L] */
+    if (code == ERR_OK && !logits)
+        code = err_set(err, ERR_BUG, "arena too small for scores");
+    if (code == ERR_OK)
+        code = n->ops->forward(n, &batch, NET_LABELS, logits, &x, err);
+    for (size_t b = 0; b < B && code == ERR_OK; b++)
+        to_scores(n->cfg.problem, L, logits + b * L, scores + b * L);
+    arena_rewind(&w->tmp, mark);
+    return code;
+}
+
+enum err_code seq_classify(const struct seq_model *m, struct seq_worker *w, size_t B,
+                           const struct seq_tokens *const *texts, float *scores,
+                           struct err *err)
+{
+    if (!(m->info.tasks & SEQ_CLASSIFY))
+        return err_set(err, ERR_TASK, "a %s has no classifier", m->info.architecture);
+    return B ? classify_traced(m, w, B, texts, NULL, scores, err) : ERR_OK;
+}

@@ -1,0 +1,63 @@
+/* Model: what a loaded folder is to the tasks. Internal to model/; the server sees the
+ * incomplete types of seq.h. */
+#ifndef SEQ_TASKS_MODEL_H
+#define SEQ_TASKS_MODEL_H
+
+#include "model/nets/net.h"
+#include "model/seq.h"
+#include "model/text/tokenizer.h"
+
+#include <stdatomic.h>
+
+struct seq_model {
+    atomic_size_t refs;
+    struct net *net;
+    struct tokenizer *tok;
+    struct seq_info info;
+    unsigned char *part;      /* [V] of words_table; NULL unless a language model */
+    size_t n_before, n_after; /* special tokens around one text */
+};
+
+struct seq_worker {
+    struct arena tmp;
+    struct crew *crew;
+};
+
+struct seq_state {
+    const struct seq_model *model; /* borrowed: a state is freed before its model */
+    struct net_state *net;
+};
+
+/* The exec of this worker for this model, trace may be NULL. */
+struct exec model_exec(const struct seq_model *m, struct seq_worker *w,
+                       const struct trace *trace);
+
+/* Texts as one ragged batch in the worker's arena: out's arrays live until it is rewound.
+ * Costs batch_bytes(B, T). ERR_INPUT for an empty text, ERR_BUG on a short arena. */
+size_t batch_bytes(size_t B, size_t T);
+enum err_code batch_fill(struct arena *tmp, size_t B,
+                         const struct seq_tokens *const *texts, struct net_batch *out,
+                         struct err *err) MUST_CHECK;
+/* Sum and maximum of the texts' lengths. */
+void batch_size(size_t B, const struct seq_tokens *const *texts, size_t *T,
+                size_t *longest);
+
+/* seq_classify with a trace (or NULL), for models that have a classifier; B > 0. */
+enum err_code classify_traced(const struct seq_model *m, struct seq_worker *w, size_t B,
+                              const struct seq_tokens *const *texts,
+                              const struct trace *trace, float *scores,
+                              struct err *err) MUST_CHECK;
+
+/* Output layer over R hidden rows, a few at a time: each(arg, r, logits [V]) may
+ * overwrite its row. Costs model_logits_bytes(m). */
+size_t model_logits_bytes(const struct seq_model *m);
+enum err_code model_logits(const struct seq_model *m, struct exec *x, size_t R,
+                           const float *h,
+                           void (*each)(void *arg, size_t r, float *logits), void *arg,
+                           struct err *err) MUST_CHECK;
+
+/* Turns logits [V] into exp(logit - max) in place; returns log(sum of exp), so that
+ * log p(i) = logit_i - that. *scale gets 1 / sum, so that p(i) = row[i] * scale. */
+double log_sum_exp(const struct kernels *k, size_t V, float *logits, double *scale);
+
+#endif

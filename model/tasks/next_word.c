@@ -1,0 +1,383 @@
+#include "model/tasks/beam.h"
+#include "model/tasks/model.h"
+#include "model/tasks/words.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The search for whole words, level by level: an item of level l is a word begun with l
+ * tokens. Feeding its last token gives the probability that a border follows (the word is
+ * complete) and the ways to go on. An item's probability only falls as it grows, so the
+ * search ends when no unfinished item is better than the worst finished word kept. All
+ * requests of a batch take each step together, in one ragged pass. */
+struct search {
+    const struct seq_model *model;
+    const struct seq_next_request *request;
+    struct seq_next_result *result;
+    bool with_blank, without_blank; /* how the first token of a word may begin */
+    struct beam now, next;          /* items to feed, and their children */
+    struct seq_state *root;         /* the text itself; NULL if no item is ever fed */
+    struct seq_state *states[2][BEAM_MAX]; /* of `now`, and of the level before */
+};
+
+/* ---- completing and extending ---------------------------------------------------- */
+
+/* True if the item's text and the prefix agree as far as both go. */
+static bool fits_prefix(const struct seq_next_request *q, const char *s, size_t n)
+{
+    size_t both = n < q->prefix_n ? n : q->prefix_n;
+    return memcmp(s, q->prefix, both) == 0;
+}
+
+/* Child of `parent` (NULL: the empty word) by one token; false if it is no way to go. */
+static bool extend(const struct search *s, const struct beam_item *parent, int32_t id,
+                   struct beam_item *child)
+{
+    size_t n;
+    const char *bytes = tokenizer_bytes(s->model->tok, id, &n);
+    bool blank = n > 0 && bytes[0] == ' ';
+    *child = parent ? *parent : (struct beam_item){.blank = blank};
+    bytes += blank;
+    n -= blank;
+    /* One byte is kept free for the blank in front. */
+    if (child->n_tokens == SEQ_WORD_TOKENS || n >= SEQ_WORD_BYTES - child->n_bytes)
+        return false;
+    memcpy(child->bytes + child->n_bytes, bytes, n);
+    child->n_bytes += n;
+    child->tokens[child->n_tokens++] = id;
+    return fits_prefix(s->request, child->bytes, child->n_bytes);
+}
+
+static bool may_begin(const struct search *s, int32_t id)
+{
+    switch ((enum word_part)s->model->part[id]) {
+    case PART_BEGIN:
+        return s->with_blank || s->model->info.word_level;
+    case PART_INNER:
+        return s->without_blank;
+    default:
+        return false;
+    }
+}
+
+static void finish(struct search *s, const struct beam_item *item, double border)
+{
+    const struct seq_next_request *q = s->request;
+    if (item->n_bytes < q->prefix_n || !(border > 0))
+        return;
+    if (!s->model->info.word_level && !words_is_whole(item->bytes, item->n_bytes))
+        return;
+    struct seq_prediction p = {.logprob = item->logprob + log(border)};
+    p.n_tokens = item->n_tokens;
+    memcpy(p.tokens, item->tokens, sizeof p.tokens);
+    bool blank = item->blank && s->with_blank && !q->after_space;
+    if (blank)
+        p.bytes[p.n_bytes++] = ' ';
+    memcpy(p.bytes + p.n_bytes, item->bytes, item->n_bytes);
+    p.n_bytes += item->n_bytes;
+    result_offer(s->result, q->top_k, &p);
+}
+
+/* First tokens, from the logits after the text. */
+static void seed(struct search *s, float *logits)
+{
+    const struct seq_model *m = s->model;
+    struct top top = {.cap = s->next.cap};
+    struct beam_item item;
+    for (size_t id = 0; id < m->info.vocab; id++)
+        if (may_begin(s, (int32_t)id) && top_wants(&top, logits[id]) &&
+            extend(s, NULL, (int32_t)id, &item))
+            top_offer(&top, (int32_t)id, logits[id]);
+    double scale, total = log_sum_exp(m->net->k, m->info.vocab, logits, &scale);
+    for (size_t i = 0; i < top.n; i++) {
+        if (!extend(s, NULL, top.id[i], &item))
+            continue;
+        item.logprob = top.logit[i] - total;
+        beam_offer(&s->next, &item);
+    }
+}
+
+/* What follows item `index` of `now`: a border, or tokens that make it longer. */
+static void grow(struct search *s, size_t index, float *logits)
+{
+    const struct seq_model *m = s->model;
+    const struct beam_item *item = &s->now.at[index];
+    size_t V = m->info.vocab;
+    struct top top = {.cap = s->next.cap};
+    struct beam_item child;
+    for (size_t id = 0; id < V; id++) {
+        unsigned char part = m->part[id];
+        if ((part == PART_INNER || part == PART_SUFFIX) && top_wants(&top, logits[id]) &&
+            extend(s, item, (int32_t)id, &child))
+            top_offer(&top, (int32_t)id, logits[id]);
+    }
+    double scale, border = 0;
+    double total = log_sum_exp(m->net->k, V, logits, &scale);
+    for (size_t id = 0; id < V; id++)
+        if (m->part[id] == PART_BORDER || m->part[id] == PART_BEGIN)
+            border += logits[id];
+    finish(s, item, fmin(1, border * scale));
+    for (size_t i = 0; i < top.n; i++) {
+        if (!extend(s, item, top.id[i], &child))
+            continue;
+        child.logprob = item->logprob + top.logit[i] - total;
+        child.parent = index;
+        beam_offer(&s->next, &child);
+    }
+}
+
+/* Children become the items to feed; those that can't win any more are dropped. */
+static void descend(struct search *s)
+{
+    const struct seq_next_result *r = s->result;
+    s->now.n = 0;
+    for (size_t i = 0; i < s->next.n; i++) {
+        if (r->n == s->request->top_k && s->next.at[i].logprob <= r->at[r->n - 1].logprob)
+            break; /* best first: the rest is worse */
+        s->now.at[s->now.n++] = s->next.at[i];
+    }
+    s->next.n = 0;
+}
+
+/* ---- passes over all requests ---------------------------------------------------- */
+
+/* One row of a pass: which search it belongs to, and which item of it. */
+struct row {
+    struct search *search;
+    size_t item;
+};
+
+struct pass {
+    const struct seq_model *model;
+    struct row *rows; /* one per sequence of the batch */
+};
+
+static void best_tokens(struct search *s, float *logits)
+{
+    const struct seq_model *m = s->model;
+    struct top top = {.cap = s->request->top_k};
+    for (size_t id = 0; id < m->info.vocab; id++)
+        top_offer(&top, (int32_t)id, logits[id]);
+    double scale, total = log_sum_exp(m->net->k, m->info.vocab, logits, &scale);
+    for (size_t i = 0; i < top.n; i++) {
+        struct seq_prediction *p = &s->result->at[s->result->n++];
+        *p = (struct seq_prediction){.logprob = top.logit[i] - total, .n_tokens = 1};
+        p->tokens[0] = top.id[i];
+        size_t n;
+        const char *bytes = tokenizer_bytes(m->tok, top.id[i], &n);
+        p->n_bytes = n < SEQ_WORD_BYTES ? n : SEQ_WORD_BYTES;
+        if (p->n_bytes)
+            memcpy(p->bytes, bytes, p->n_bytes);
+    }
+}
+
+static void after_text(void *arg, size_t r, float *logits)
+{
+    const struct pass *p = arg;
+    struct search *s = p->rows[r].search;
+    if (s->request->unit == SEQ_UNIT_TOKEN)
+        best_tokens(s, logits);
+    else
+        seed(s, logits);
+}
+
+static void after_item(void *arg, size_t r, float *logits)
+{
+    const struct pass *p = arg;
+    grow(p->rows[r].search, p->rows[r].item, logits);
+}
+
+static size_t pass_bytes(const struct seq_model *m, size_t B, size_t T, size_t longest)
+{
+    const struct net *n = m->net;
+    size_t forward = n->ops->scratch_bytes(n, B, T, longest, NET_LAST);
+    size_t output = model_logits_bytes(m);
+    return batch_bytes(B, T) + arena_byte_cost(B * sizeof(void *)) +
+           arena_byte_cost(B * sizeof(struct row)) + arena_float_cost(B * n->out_width) +
+           (forward > output ? forward : output);
+}
+
+/* Forward pass and output layer over a filled batch. */
+static enum err_code run_pass(struct pass *p, struct exec *x,
+                              const struct net_batch *batch,
+                              void (*each)(void *arg, size_t r, float *logits),
+                              struct err *err)
+{
+    const struct net *n = p->model->net;
+    float *h = arena_floats(x->tmp, batch->B * n->out_width); /* [B,D'] */
+    if (!h)
+        return err_set(err, ERR_BUG, "arena too small for hidden rows");
+    enum err_code code = n->ops->forward(n, batch, NET_LAST, h, x, err);
+    return code == ERR_OK ? model_logits(p->model, x, batch->B, h, each, p, err) : code;
+}
+
+static enum err_code read_texts(struct search *all, size_t n, struct seq_worker *w,
+                                struct err *err)
+{
+    const struct seq_model *m = all->model;
+    struct arena *tmp = &w->tmp;
+    size_t T = 0, longest = 0;
+    for (size_t i = 0; i < n; i++) {
+        T += all[i].request->tokens->n;
+        if (all[i].request->tokens->n > longest)
+            longest = all[i].request->tokens->n;
+    }
+    enum err_code code =
+        arena_reserve(tmp, pass_bytes(m, n, T, longest) + arena_byte_cost(n * 8), err);
+    if (code != ERR_OK)
+        return code;
+    const struct seq_tokens **texts = arena_bytes(tmp, n * sizeof(struct seq_tokens *));
+    struct net_state **states = arena_bytes(tmp, n * sizeof(struct net_state *));
+    struct pass pass = {.model = m, .rows = arena_bytes(tmp, n * sizeof(struct row))};
+    if (!texts || !states || !pass.rows)
+        return err_set(err, ERR_BUG, "arena too small for %zu texts", n);
+    bool stateful = false;
+    for (size_t i = 0; i < n; i++) {
+        texts[i] = all[i].request->tokens;
+        pass.rows[i] = (struct row){&all[i], 0};
+        states[i] = all[i].root ? all[i].root->net : NULL;
+        stateful |= all[i].root != NULL;
+    }
+    struct net_batch batch;
+    code = batch_fill(tmp, n, texts, &batch, err);
+    if (stateful)
+        batch.states = states;
+    struct exec x = model_exec(m, w, NULL);
+    return code == ERR_OK ? run_pass(&pass, &x, &batch, after_text, err) : code;
+}
+
+/* The state of item i of a search at this level: a copy of its parent's. */
+static enum err_code take_state(struct search *s, size_t level, size_t i, struct err *err)
+{
+    struct seq_state **own = &s->states[level % 2][i];
+    size_t parent = s->now.at[i].parent;
+    const struct seq_state *from =
+        level == 0 ? s->root : s->states[(level + 1) % 2][parent];
+    if (!*own) {
+        enum err_code code = seq_state_new(s->model, own, err);
+        if (code != ERR_OK)
+            return code;
+    }
+    return seq_state_copy(*own, from, err);
+}
+
+/* Feeds the last token of every item of every search: B items in all. */
+static enum err_code feed_items(struct search *all, size_t n, size_t B, size_t level,
+                                struct seq_worker *w, struct err *err)
+{
+    const struct seq_model *m = all->model;
+    struct arena *tmp = &w->tmp;
+    enum err_code code = arena_reserve(tmp, pass_bytes(m, B, B, 1), err);
+    if (code != ERR_OK)
+        return code;
+    size_t *starts = arena_bytes(tmp, (B + 1) * sizeof *starts);
+    int32_t *ids = arena_bytes(tmp, B * sizeof *ids);
+    struct net_state **states = arena_bytes(tmp, B * sizeof(struct net_state *));
+    struct pass pass = {.model = m, .rows = arena_bytes(tmp, B * sizeof(struct row))};
+    if (!starts || !ids || !states || !pass.rows)
+        return err_set(err, ERR_BUG, "arena too small for %zu items", B);
+    size_t b = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < all[i].now.n; j++, b++) {
+            const struct beam_item *item = &all[i].now.at[j];
+            code = take_state(&all[i], level, j, err);
+            if (code != ERR_OK)
+                return code;
+            starts[b] = b;
+            ids[b] = item->tokens[item->n_tokens - 1];
+            states[b] = all[i].states[level % 2][j]->net;
+            pass.rows[b] = (struct row){&all[i], j};
+        }
+    }
+    starts[B] = B;
+    struct net_batch batch = {.B = B, .starts = starts, .ids = ids, .states = states};
+    struct exec x = model_exec(m, w, NULL);
+    return run_pass(&pass, &x, &batch, after_item, err);
+}
+
+static enum err_code search_words(struct search *all, size_t n, struct seq_worker *w,
+                                  struct err *err)
+{
+    enum err_code code = read_texts(all, n, w, err);
+    arena_rewind(&w->tmp, 0);
+    for (size_t level = 0; level < SEQ_WORD_TOKENS && code == ERR_OK; level++) {
+        size_t B = 0;
+        for (size_t i = 0; i < n; i++) {
+            descend(&all[i]);
+            B += all[i].now.n;
+        }
+        if (B == 0)
+            break;
+        if (!all->model->info.word_level) {
+            code = feed_items(all, n, B, level, w, err);
+            arena_rewind(&w->tmp, 0);
+            continue;
+        }
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < all[i].now.n; j++)
+                finish(&all[i], &all[i].now.at[j], 1);
+        break;
+    }
+    return code;
+}
+
+/* ---- requests -------------------------------------------------------------------- */
+
+static enum err_code search_init(struct search *s, const struct seq_model *m,
+                                 const struct seq_next_request *q,
+                                 struct seq_next_result *result, bool stateful,
+                                 struct err *err)
+{
+    *result = (struct seq_next_result){0};
+    s->model = m;
+    s->request = q;
+    s->result = result;
+    const struct seq_tokens *t = q->tokens;
+    bool empty = t->n <= m->n_before;
+    bool open = !empty && m->part[t->at[t->n - 1].id] == PART_BORDER;
+    s->with_blank = !empty;
+    s->without_blank = empty || (open && !q->after_space);
+    size_t width = 2 * q->top_k < 16 ? 16 : 2 * q->top_k;
+    if (m->info.word_level)
+        width = q->top_k;
+    s->now.cap = s->next.cap = width < BEAM_MAX ? width : BEAM_MAX;
+    return stateful ? seq_state_new(m, &s->root, err) : ERR_OK;
+}
+
+static void search_done(struct search *s)
+{
+    seq_state_free(s->root);
+    for (size_t i = 0; i < BEAM_MAX; i++) {
+        seq_state_free(s->states[0][i]);
+        seq_state_free(s->states[1][i]);
+    }
+}
+
+enum err_code seq_next_word(const struct seq_model *m, struct seq_worker *w, size_t n,
+                            const struct seq_next_request *requests,
+                            struct seq_next_result *results, struct err *err)
+{
+    if (!(m->info.tasks & SEQ_NEXT_WORD))
+        return err_set(err, ERR_TASK, "a %s is no language model", m->info.architecture);
+    bool stateful = false;
+    for (size_t i = 0; i < n; i++) {
+        if (requests[i].top_k < 1 || requests[i].top_k > SEQ_TOP_MAX)
+            return err_param(err, ERR_INPUT, "top_k", "top_k is %zu, it must be 1 to %d",
+                             requests[i].top_k, SEQ_TOP_MAX);
+        stateful |= requests[i].unit == SEQ_UNIT_WORD && !m->info.word_level;
+    }
+    if (n == 0)
+        return ERR_OK;
+    struct search *all = mem_zero(n, sizeof *all);
+    if (!all)
+        return err_set(err, ERR_NOMEM, "out of memory: word search");
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; i < n && code == ERR_OK; i++)
+        code = search_init(&all[i], m, &requests[i], &results[i], stateful, err);
+    if (code == ERR_OK)
+        code = search_words(all, n, w, err);
+    for (size_t i = 0; i < n; i++)
+        search_done(&all[i]);
+    mem_free(all);
+    return code;
+}

@@ -1,0 +1,73 @@
+#include "model/tasks/model.h"
+
+#include <string.h>
+
+void seq_tokens_done(struct seq_tokens *t)
+{
+    mem_free(t->at);
+    *t = (struct seq_tokens){0};
+}
+
+/* How many tokens of this model's texts fit for `task`; SIZE_MAX for no limit. Next-word
+ * leaves room for the tokens of a word that is searched behind the text. */
+static size_t room_for(const struct seq_model *m, enum seq_task task)
+{
+    size_t context = m->info.context;
+    if (context == 0)
+        return SIZE_MAX;
+    return task == SEQ_NEXT_WORD ? context - SEQ_WORD_TOKENS : context;
+}
+
+/* Takes tokens [first, first+n) out of the list. */
+static void cut(struct seq_tokens *t, size_t first, size_t n)
+{
+    memmove(t->at + first, t->at + first + n, (t->n - first - n) * sizeof *t->at);
+    t->n -= n;
+}
+
+enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
+                           const char *text, size_t n, enum seq_keep keep,
+                           struct seq_tokens *out, struct err *err)
+{
+    size_t good = utf8_valid(text, n);
+    if (good < n)
+        return err_param(err, ERR_INPUT, "text", "text is not valid UTF-8 at byte %zu",
+                         good);
+    if (n > UINT32_MAX)
+        return err_param(err, ERR_LIMIT, "text", "text has %zu bytes, the limit is %u", n,
+                         UINT32_MAX);
+    out->n = out->n_dropped = 0;
+    enum err_code code = tokenizer_encode(m->tok, text, n, true, out, err);
+    if (code != ERR_OK)
+        return code;
+    size_t after = m->n_after;
+    if (task == SEQ_NEXT_WORD) {
+        out->n -= after;
+        after = 0;
+    }
+    size_t room = room_for(m, task);
+    if (out->n > room) {
+        size_t excess = out->n - room;
+        if (keep == SEQ_WHOLE)
+            return err_param(err, ERR_LIMIT, "text",
+                             "text has %zu tokens, this model reads at most %zu", out->n,
+                             room);
+        size_t first = keep == SEQ_KEEP_END ? m->n_before : out->n - after - excess;
+        cut(out, first, excess);
+        out->n_dropped = excess;
+    }
+    if (out->n == 0)
+        return err_param(err, ERR_INPUT, "text",
+                         "text holds no token, and this model needs at least one");
+    return ERR_OK;
+}
+
+const char *seq_piece(const struct seq_model *m, int32_t id, size_t *n)
+{
+    return tokenizer_piece(m->tok, id, n);
+}
+
+const char *seq_piece_bytes(const struct seq_model *m, int32_t id, size_t *n)
+{
+    return tokenizer_bytes(m->tok, id, n);
+}
