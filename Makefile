@@ -93,4 +93,69 @@ $B/tests/bench/%: $B/tests/bench/%.o $B/libseq.a
 $B/weights/training/evaluate: $B/weights/training/evaluate.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
 
+# ---- checking -----------------------------------------------------------------------
+tests: $(TESTS) $B/seqd
+
+# Every test program prints libcheck's line; run.sh adds them up.
+test: packages
+	@$(MAKE) -s tests
+	@sh tests/run.sh $B $(TESTS)
+
+san: packages
+	@$(MAKE) -s FLAVOUR=san CFLAGS='-O1 -g' tests
+	@sh tests/run.sh build/san $(TESTS:$B/%=build/san/%)
+
+# The threaded parts: crew, scheduler, the daemon itself.
+TSAN_TESTS := $(filter %test_crew %test_server_scheduler %test_nets %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
+tsan: packages
+	@$(MAKE) -s FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd $(TSAN_TESTS:$B/%=build/tsan/%)
+	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)
+
+LINT_SRC := $(MODEL_SRC) $(SERVER_SRC) $(UNIT_SRC) $(HTTP_SRC) $(HTTP_LIB) \
+            $(wildcard tests/bench/*.c weights/training/*.c)
+LINT_HDR := $(filter-out %_tables.h,$(wildcard model/*.h model/*/*.h server/*.h server/*/*.h tests/*/*.h))
+
+lint:
+	@sh tests/lint/packages.sh clang-format clang-tidy clang
+	@sh tests/lint/layers.sh
+	@sh tests/lint/style.sh
+	@clang-format --dry-run --Werror $(LINT_SRC) $(LINT_HDR)
+	@$(MAKE) -s -j2 $(LINT_SRC:%.c=build/lint/%.ok) $(LINT_HDR:%.h=build/lint/%.h.ok)
+	@echo 'lint: no findings'
+
+build/lint/%.ok: %.c $(LINT_HDR) .clang-tidy
+	@mkdir -p $(@D)
+	@clang-tidy --quiet $< -- $(CPPFLAGS) -std=c11 $(if $(findstring avx2,$<),-mavx2 -mfma) \
+	    $(if $(findstring avx512,$<),-mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma) 2>/dev/null
+	@touch $@
+
+build/lint/%.h.ok: %.h
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -std=c11 -Wall -Wextra -Werror -fsyntax-only -x c $<
+	@touch $@
+
+format:
+	clang-format -i $(LINT_SRC) $(LINT_HDR)
+
+# ---- the rest -----------------------------------------------------------------------
+bench: packages
+	@$(MAKE) -s $B/seqd $(patsubst %.c,$B/%,$(wildcard tests/bench/*.c))
+	@sh tests/bench/run.sh $B
+
+evaluate: packages
+	@$(MAKE) -s $B/weights/training/evaluate
+
+docker:
+	@sh docker/build.sh $(VERSION)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/seqd
+	install -m 755 $B/seqd $(DESTDIR)$(PREFIX)/bin/seqd
+	for d in weights/*/config.json; do d=$${d%/config.json}; \
+	    install -d $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}; \
+	    install -m 644 $$d/* $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}/; done
+
+clean:
+	rm -rf build
+
 -include $(wildcard $B/*/*.d $B/*/*/*.d)
