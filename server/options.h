@@ -12,12 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
-
 struct options {
     /* strings are owned, never NULL */
     char *host, *cpu, *cors_origin, *models_dir, *default_models;
-    int64_t log_level; /* enum log_level */
+    int64_t log_level; /* enum log_level of log.h */
     int64_t port, http_threads, workers;
     int64_t connection_limit, queue_limit, batch_jobs, batch_tokens;
     int64_t max_body_bytes, max_texts, max_tokens, attention_max_values;

@@ -1,0 +1,236 @@
+// Attention: the map of one head as a heat map, and the text shaded by the chosen token.
+import { Panel, el } from "./api.js";
+import { HeatMap, drawColours, scaled } from "./heatmap.js";
+
+const MEAN = "mean";
+
+// A reply's weights as at(row, column) of one layer and head; pooling has hops as rows.
+function mapOf(reply, layer, head) {
+  const { axes, data, heads } = reply.attention;
+  if (axes[0] === "hop") {
+    return { rows: data.length, at: (row, column) => data[row][column] };
+  }
+  const maps = data[layer];
+  if (head === MEAN) {
+    return {
+      rows: maps[0].length,
+      at: (row, column) => maps.reduce((sum, map) => sum + map[row][column], 0) / heads.length,
+    };
+  }
+  const map = maps[heads.indexOf(Number(head))] || maps[0];
+  return { rows: map.length, at: (row, column) => map[row][column] };
+}
+
+function nameOf(token) {
+  const text = token.special || token.text === null ? token.piece : token.text;
+  return text.replaceAll("\n", "⏎").replace(/^ +$/, "␣");
+}
+
+function fill(select, options, chosen) {
+  select.replaceChildren(...options.map(([value, text]) => el("option", { value }, text)));
+  select.value = options.some(([value]) => String(value) === String(chosen))
+    ? chosen : options[options.length - 1][0];
+}
+
+export function attention(section) {
+  const box = section.querySelector("textarea");
+  const layer = section.querySelector("#at-layer");
+  const head = section.querySelector("#at-head");
+  const scale = section.querySelector("#at-scale");
+  const way = section.querySelector("#at-way");
+  const tokens = section.querySelector("#at-tokens");
+  const read = section.querySelector("#at-read");
+  const answer = section.querySelector("#at-answer");
+  const canvas = section.querySelector("#at-map");
+  const map = new HeatMap(canvas, onCell);
+  const models = new Map();
+  let reply = null;
+  let text = "";
+  let chosen = 0; // a token, or a hop when the map is a pooling one
+  let narrow = false; // the whole map is too big: ask for one layer and head at a time
+
+  const panel = new Panel(section, "/v1/attention", build, show);
+
+  function build() {
+    if (box.value === "") {
+      return null;
+    }
+    const body = { text: box.value, offset_unit: "utf16", decimals: 6 };
+    const model = models.get(panel.model.value);
+    if (narrow && model && model.layers && model.heads) {
+      selectors([...Array(model.layers).keys()], [...Array(model.heads).keys()]);
+      body.layers = [Number(layer.value)];
+      body.heads = [Number(head.value)];
+    }
+    return body;
+  }
+
+  panel.failed = (error) => {
+    if (error.status === 413 && !narrow) {
+      narrow = true;
+      panel.ask();
+    } else {
+      panel.fail(error);
+    }
+  };
+
+  function selectors(layers, heads) {
+    fill(layer, layers.map((i) => [i, `${i + 1} of ${layers.length}`]), layer.value);
+    const list = heads.map((i) => [i, `${i + 1} of ${heads.length}`]);
+    if (!narrow && heads.length > 1) {
+      list.push([MEAN, "mean of all"]);
+    }
+    fill(head, list, head.value);
+  }
+
+  const pooling = () => reply.attention.axes[0] === "hop";
+
+  function current() {
+    return mapOf(reply, narrow ? 0 : Math.max(reply.attention.layers.indexOf(Number(layer.value)), 0),
+      narrow ? reply.attention.heads[0] : head.value);
+  }
+
+  function show(newReply, body) {
+    const other = !reply || reply.model !== newReply.model || text !== body.text;
+    reply = newReply;
+    text = body.text;
+    section.querySelector("#at-layer-label").hidden = pooling();
+    section.querySelector("#at-way-label").hidden = pooling();
+    section.querySelector("#at-head-label").hidden = pooling();
+    if (!pooling() && !narrow) {
+      selectors(reply.attention.layers, reply.attention.heads);
+    }
+    if (other) {
+      chosen = pooling() ? 0 : Math.max(reply.tokens.findIndex((token) => !token.special), 0);
+    }
+    const { prediction } = reply;
+    answer.textContent = prediction
+      ? `${reply.model} says ${prediction.label} (${(100 * prediction.score).toFixed(1)} %).` : "";
+    if (reply.usage.truncated) {
+      answer.append(" The text was longer than the model reads; only its beginning is shown.");
+    }
+    writeTokens();
+    draw();
+  }
+
+  // The user's own text, cut at the token borders; specials in small frames.
+  function writeTokens() {
+    const parts = [];
+    let at = 0;
+    reply.tokens.forEach((token, i) => {
+      let shown = token.piece;
+      if (!token.special) {
+        const start = Math.max(token.start, at);
+        parts.push(text.slice(at, start));
+        shown = text.slice(start, token.end);
+        at = Math.max(at, token.end);
+      }
+      parts.push(el("span", {
+        role: "option", tabIndex: -1, className: token.special ? "special" : "",
+        "aria-label": nameOf(token), title: `${token.piece}, id ${token.id}`,
+        onclick: () => choose(i, true),
+      }, shown));
+    });
+    tokens.replaceChildren(...parts, text.slice(at));
+  }
+
+  function weightsOfChosen() {
+    const { at, rows } = current();
+    const columns = reply.key_tokens.length;
+    if (pooling()) {
+      return reply.key_tokens.map((_, column) => at(chosen, column));
+    }
+    return way.value === "row"
+      ? Array.from({ length: columns }, (_, column) => at(chosen, column))
+      : Array.from({ length: rows }, (_, row) => at(row, chosen));
+  }
+
+  function draw() {
+    const { at, rows } = current();
+    const names = reply.tokens.map(nameOf);
+    let max = 0;
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < names.length; c++) {
+        max = Math.max(max, at(r, c));
+      }
+    }
+    const byRow = pooling() || way.value === "row";
+    map.draw({
+      rows: pooling() ? reply.attention.data.map((_, i) => `hop ${i + 1}`) : names,
+      columns: names, at, max, scale: scale.value,
+      row: byRow ? chosen : -1, column: byRow ? -1 : chosen,
+    });
+    section.querySelector("#at-max").textContent = max.toFixed(3);
+    canvas.setAttribute("aria-label", pooling()
+      ? `Pooling weights of ${names.length} tokens`
+      : `Attention map of ${names.length} by ${names.length} tokens, ${reply.mask}`);
+    shade();
+  }
+
+  function shade() {
+    const weights = weightsOfChosen();
+    const top = Math.max(...weights);
+    [...tokens.querySelectorAll('[role="option"]')].forEach((span, i) => {
+      const alpha = 0.85 * scaled(weights[i], top, scale.value);
+      span.style.backgroundColor = `rgba(var(--shade), ${alpha.toFixed(3)})`;
+      const isChosen = !pooling() && i === chosen;
+      span.setAttribute("aria-selected", String(isChosen));
+      span.tabIndex = (pooling() ? i === 0 : isChosen) ? 0 : -1;
+    });
+    const best = weights.map((weight, i) => [weight, i]).sort((a, b) => b[0] - a[0]).slice(0, 5);
+    const list = best.map(([weight, i]) => `${nameOf(reply.tokens[i])} ${weight.toFixed(3)}`);
+    const who = pooling() ? `Hop ${chosen + 1} looks at` : way.value === "row"
+      ? `“${nameOf(reply.tokens[chosen])}” looks at` : `“${nameOf(reply.tokens[chosen])}” is looked at by`;
+    read.textContent = `${who}: ${list.join(", ")}`;
+  }
+
+  function choose(i, focus) {
+    if (!pooling()) {
+      chosen = i;
+      draw();
+    }
+    if (focus) {
+      tokens.querySelectorAll('[role="option"]')[i].focus();
+    }
+  }
+
+  function onCell({ row, column }, click) {
+    if (click) {
+      chosen = pooling() || way.value === "row" ? row : column;
+      draw();
+      return;
+    }
+    const value = current().at(row, column).toFixed(4);
+    const from = pooling() ? `hop ${row + 1}` : nameOf(reply.tokens[row]);
+    canvas.title = `${from} → ${nameOf(reply.tokens[column])}: ${value}`;
+  }
+
+  tokens.addEventListener("keydown", (event) => {
+    const all = [...tokens.querySelectorAll('[role="option"]')];
+    const at = Math.max(all.indexOf(document.activeElement), 0);
+    const to = {
+      ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1,
+      Home: 0, End: all.length - 1,
+    }[event.key];
+    if (to !== undefined) {
+      event.preventDefault();
+      choose(Math.min(Math.max(to, 0), all.length - 1), true);
+    }
+  });
+  box.addEventListener("input", () => {
+    narrow = false;
+    panel.soon(200);
+  });
+  panel.model.addEventListener("change", () => (narrow = false), { capture: true });
+  for (const select of [layer, head]) {
+    select.addEventListener("change", () => (narrow ? panel.ask() : reply && draw()));
+  }
+  for (const select of [scale, way]) {
+    select.addEventListener("change", () => reply && draw());
+  }
+  new ResizeObserver(() => reply && draw()).observe(canvas.parentElement);
+  drawColours(section.querySelector("#at-colours"));
+  panel.models = (list) => list.forEach((model) => models.set(model.id, model));
+  panel.redraw = () => reply && draw();
+  return panel;
+}

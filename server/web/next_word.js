@@ -1,0 +1,121 @@
+// Next word as you type: chips under the text; Tab takes the first one.
+import { Panel, el } from "./api.js";
+
+const WORD_END = /[\p{L}\p{N}][\p{L}\p{M}\p{N}'’-]*$/u;
+
+// The text before the caret, cut into what is finished and the word being typed.
+export function splitAtWord(text, unit) {
+  const match = unit === "word" ? WORD_END.exec(text) : null;
+  const prefix = match ? match[0] : "";
+  return { text: text.slice(0, text.length - prefix.length), prefix };
+}
+
+export function nextWord(section) {
+  const box = section.querySelector("textarea");
+  const chips = section.querySelector("#nw-chips");
+  const unit = section.querySelector("#nw-unit");
+  const top = section.querySelector("#nw-top");
+  let armed = false; // Tab takes a word only after typing
+  let asked = null;
+
+  const panel = new Panel(section, "/v1/next-word", build, show);
+
+  function build() {
+    const before = box.value.slice(0, box.selectionStart);
+    const parts = splitAtWord(before, unit.value);
+    asked = { from: before.length - parts.prefix.length, to: before.length };
+    const body = { text: parts.text, top_k: Number(top.value) };
+    if (parts.prefix) {
+      body.prefix = parts.prefix;
+    }
+    if (unit.value === "token") {
+      body.unit = "token";
+    }
+    return body;
+  }
+
+  function take(text) {
+    if (text === null || !asked) {
+      return;
+    }
+    const blank = unit.value === "word" && !/\s$/.test(text) ? " " : "";
+    box.setRangeText(text + blank, asked.from, asked.to, "end");
+    chips.replaceChildren();
+    armed = true;
+    box.focus();
+    panel.ask();
+  }
+
+  function chip(prediction) {
+    const shown = prediction.text === null
+      ? `0x${prediction.bytes}`
+      : (prediction.word || prediction.text).replaceAll("\n", "⏎") || "(nothing)";
+    const percent = (100 * prediction.score).toFixed(prediction.score < 0.1 ? 2 : 1);
+    const bar = el("i");
+    bar.style.width = `${100 * prediction.score}%`;
+    const tokens = (prediction.tokens || [prediction.token]).join(" + ");
+    return el("button", {
+      type: "button",
+      title: `tokens: ${tokens}; log probability ${prediction.logprob.toFixed(3)}`,
+      onclick: () => take(prediction.text),
+      disabled: prediction.text === null,
+    }, shown, el("small", {}, `${percent} %`), bar);
+  }
+
+  function show(reply) {
+    const found = reply.results[0].predictions;
+    chips.replaceChildren(...found.map(chip));
+    if (found.length === 0) {
+      chips.append(el("span", { className: "hint" }, "No word of this model begins like that."));
+    }
+  }
+
+  panel.failed = (error) => {
+    chips.replaceChildren();
+    panel.fail(error);
+  };
+
+  function moveFocus(event) {
+    const all = [...chips.querySelectorAll("button:not(:disabled)")];
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (event.key === "Escape") {
+      box.focus();
+    } else if (step) {
+      const to = all.indexOf(document.activeElement) + step;
+      (all[to] || (to < 0 ? box : all[all.length - 1])).focus();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  box.addEventListener("input", () => {
+    armed = true;
+    panel.soon(60);
+  });
+  box.addEventListener("blur", () => (armed = false));
+  box.addEventListener("click", () => panel.soon(60));
+  box.addEventListener("keyup", (event) => {
+    if (["ArrowLeft", "ArrowRight", "ArrowUp", "Home", "End"].includes(event.key)) {
+      panel.soon(60);
+    }
+  });
+  box.addEventListener("keydown", (event) => {
+    const first = chips.querySelector("button:not(:disabled)");
+    if (event.key === "Escape") {
+      armed = false;
+    } else if (event.key === "Tab" && !event.shiftKey && armed && first) {
+      event.preventDefault();
+      first.click();
+    } else if (event.key === "ArrowDown" && first && box.selectionEnd === box.value.length) {
+      event.preventDefault();
+      first.focus();
+    }
+  });
+  chips.addEventListener("keydown", moveFocus);
+  unit.addEventListener("change", () => panel.ask());
+  top.addEventListener("change", () => panel.ask());
+
+  box.setSelectionRange(box.value.length, box.value.length);
+  return panel;
+}
