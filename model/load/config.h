@@ -2,7 +2,8 @@
  *
  * Every number is range-checked and every key that could change an answer is known:
  * an unknown value is refused by name, keys known to be irrelevant to inference
- * (dropout, initializer_range, transformers_version, ...) are skipped. One thread. */
+ * (dropout, initializer_range, transformers_version, ...) are skipped. What is known is
+ * in the tables of config_keys.c. One thread. */
 #ifndef SEQ_LOAD_CONFIG_H
 #define SEQ_LOAD_CONFIG_H
 
@@ -37,7 +38,7 @@ struct config {
     enum act act;
     bool scale_by_layer; /* GPT-2 scale_attn_by_inverse_layer_idx */
     bool unscaled;       /* GPT-2 scale_attn_weights false */
-    bool tied;
+    bool tied;           /* output layer = embeddings */
 
     enum cell cell;
     size_t hidden; /* H */
@@ -51,11 +52,17 @@ struct config {
     char **labels; /* n_labels names, id2label or LABEL_i */
     enum problem problem;
 
-    int32_t bos_id, eos_id, pad_id; /* -1 = not given */
+    /* -1: not given, or not an id of this vocabulary. Of a list the first counts. */
+    int32_t bos_id, eos_id, pad_id;
 };
 
-/* Reads dir/config.json. ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_MISMATCH, ERR_NOMEM. */
-enum err_code config_read(const char *dir, struct config *out, struct err *err) MUST_CHECK;
+/* Reads dir/config.json. ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_MISMATCH, ERR_LIMIT,
+ * ERR_NOMEM. */
+enum err_code config_read(const char *dir, struct config *out,
+                          struct err *err) MUST_CHECK;
+/* The same for text[0..n). */
+enum err_code config_parse(const char *text, size_t n, struct config *out,
+                           struct err *err) MUST_CHECK;
 void config_done(struct config *c); /* a zeroed struct is fine */
 
 #endif

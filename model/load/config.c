@@ -1,0 +1,438 @@
+#include "model/load/config.h"
+
+#include "model/base/mem.h"
+#include "model/load/config_keys.h"
+#include "model/load/file.h"
+#include "model/load/json.h"
+#include "model/load/labels.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const NAME = "config.json";
+
+static const struct json_limits LIMITS = {.max_depth = 16, .max_values = 100000};
+
+enum { CONFIG_BYTES = 4 << 20, CHOICES_MAX = 16 };
+
+/* No sane model has more parameters; keeps every later product far from wrapping. */
+static const size_t PARAMS_MAX = (size_t)1 << 40;
+
+/* ---- one key of a table ------------------------------------------------------------ */
+
+_Static_assert(sizeof(enum act) == sizeof(unsigned), "a choice is stored as unsigned");
+
+static void *field(struct config *c, const struct config_key *key)
+{
+    return (char *)c + key->offset;
+}
+
+static enum err_code read_size(const json_t *root, const struct config_key *key,
+                               struct config *c, struct err *err)
+{
+    struct json_range range = {(int64_t)key->min, (int64_t)key->max};
+    int64_t v = 0;
+    enum err_code code = json_read_integer(root, NAME, key->name, range, &v, err);
+    if (code == ERR_OK)
+        *(size_t *)field(c, key) = (size_t)v;
+    return code;
+}
+
+static enum err_code read_real(const json_t *root, const struct config_key *key,
+                               struct config *c, struct err *err)
+{
+    struct json_reals range = {key->real_min, key->real_max};
+    double v = 0;
+    enum err_code code = json_read_real(root, NAME, key->name, range, &v, err);
+    if (code == ERR_OK)
+        *(float *)field(c, key) = (float)v;
+    return code;
+}
+
+static enum err_code read_bool(const json_t *root, const struct config_key *key,
+                               struct config *c, struct err *err)
+{
+    bool v = false;
+    enum err_code code = json_read_bool(root, NAME, key->name, &v, err);
+    if (code == ERR_OK)
+        *(bool *)field(c, key) = key->kind == KEY_NEGATE ? !v : v;
+    return code;
+}
+
+static enum err_code read_choice(const json_t *root, const struct config_key *key,
+                                 struct config *c, struct err *err)
+{
+    const char *words[CHOICES_MAX];
+    size_t n = 0, which = 0;
+    for (; key->choices[n].word; n++) {
+        assert(n < CHOICES_MAX);
+        words[n] = key->choices[n].word;
+    }
+    enum err_code code = json_read_choice(root, NAME, key->name, words, n, &which, err);
+    if (code == ERR_OK)
+        memcpy(field(c, key), &key->choices[which].value, sizeof(unsigned));
+    return code;
+}
+
+static enum err_code check_only(const json_t *value, const struct config_key *key,
+                                struct err *err)
+{
+    char found[JSON_SHOW_BYTES];
+    bool good = key->kind == KEY_EMPTY
+                    ? (json_is_object(value) && json_object_size(value) == 0) ||
+                          (json_is_array(value) && json_array_size(value) == 0)
+                    : strcmp(json_read_show(value, found), key->only) == 0;
+    if (good)
+        return ERR_OK;
+    return err_set(err, ERR_UNSUPPORTED, "%s: %s: %s is not served; served: %s", NAME,
+                   key->name, json_read_show(value, found),
+                   key->kind == KEY_EMPTY ? "an empty object" : key->only);
+}
+
+static void take_fallback(const struct config_key *key, struct config *c)
+{
+    unsigned choice = (unsigned)key->fallback;
+    switch (key->kind) {
+    case KEY_SIZE:
+        *(size_t *)field(c, key) = key->fallback;
+        break;
+    case KEY_REAL:
+        *(float *)field(c, key) = (float)key->real_fallback;
+        break;
+    case KEY_BOOL:
+    case KEY_NEGATE:
+        *(bool *)field(c, key) = key->fallback != 0;
+        break;
+    case KEY_CHOICE:
+        memcpy(field(c, key), &choice, sizeof choice);
+        break;
+    case KEY_ONLY:
+    case KEY_EMPTY:
+        break;
+    }
+}
+
+static enum err_code read_key(const json_t *root, const struct config_key *key,
+                              struct config *c, struct err *err)
+{
+    if (!key->required && !json_read_has(root, key->name)) {
+        take_fallback(key, c);
+        return ERR_OK;
+    }
+    switch (key->kind) {
+    case KEY_SIZE:
+        return read_size(root, key, c, err);
+    case KEY_REAL:
+        return read_real(root, key, c, err);
+    case KEY_BOOL:
+    case KEY_NEGATE:
+        return read_bool(root, key, c, err);
+    case KEY_CHOICE:
+        return read_choice(root, key, c, err);
+    case KEY_ONLY:
+    case KEY_EMPTY:
+        return check_only(json_object_get(root, key->name), key, err);
+    }
+    return err_set(err, ERR_BUG, "%s: key %s has no kind", NAME, key->name);
+}
+
+/* ---- all keys of a family ---------------------------------------------------------- */
+
+static enum err_code check_known(const json_t *root, const struct config_family *family,
+                                 struct err *err)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)root, key, value) if (
+        !json_is_null(value) &&
+        !config_keys_known(
+            family, key)) return err_set(err, ERR_UNSUPPORTED,
+                                         "%s: key \"%.100s\" is not known for "
+                                         "model_type \"%s\" and might change the answer",
+                                         NAME, key, family->model_type);
+    return ERR_OK;
+}
+
+static enum err_code read_keys(const json_t *root, const struct config_family *family,
+                               struct config *c, struct err *err)
+{
+    enum err_code code = check_known(root, family, err);
+    for (size_t i = 0; i < family->n_keys && code == ERR_OK; i++)
+        code = read_key(root, &family->keys[i], c, err);
+    return code;
+}
+
+/* The row of architectures[0], which must be the only one and agree with model_type. */
+static enum err_code find_architecture(const json_t *root,
+                                       const struct config_architecture **out,
+                                       struct err *err)
+{
+    char text[CONFIG_KEYS_LIST_BYTES], found[JSON_SHOW_BYTES];
+    json_t *list = NULL;
+    enum err_code code = json_read_array(root, NAME, "architectures", &list, err);
+    if (code != ERR_OK)
+        return code;
+    const char *name = json_string_value(json_array_get(list, 0));
+    if (json_array_size(list) != 1 || !name)
+        return err_set(err, ERR_FORMAT, "%s: architectures: want a list of one name",
+                       NAME);
+    const struct config_architecture *a = config_keys_find(name);
+    if (!a)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: architectures: %s is not served; served: "
+                       "%s",
+                       NAME, json_read_show(json_array_get(list, 0), found),
+                       config_keys_served(text));
+    const json_t *type = json_object_get(root, "model_type");
+    if (json_read_has(root, "model_type") &&
+        (!json_is_string(type) || strcmp(json_string_value(type), a->family->model_type)))
+        return err_set(err, ERR_MISMATCH,
+                       "%s: model_type is %s, architecture %s wants "
+                       "\"%s\"",
+                       NAME, json_read_show(type, found), a->name, a->family->model_type);
+    *out = a;
+    return ERR_OK;
+}
+
+/* An id that the vocabulary does not have can never be met: it counts as not given. Many
+ * small GPT-2 models carry the 50256 of the large one. */
+static int32_t id_or_none(const json_t *value, size_t vocab)
+{
+    json_int_t id = json_integer_value(value);
+    return id >= 0 && (uint64_t)id < vocab ? (int32_t)id : -1;
+}
+
+/* An id, null, or a list of ids of which the first counts. */
+static enum err_code read_id(const json_t *root, const char *key, size_t vocab,
+                             int32_t *out, struct err *err)
+{
+    char found[JSON_SHOW_BYTES];
+    *out = -1;
+    if (!json_read_has(root, key))
+        return ERR_OK;
+    const json_t *v = json_object_get(root, key), *first = v;
+    if (json_is_array(v))
+        first = json_array_get(v, 0);
+    if (first && !json_is_integer(first))
+        return err_set(err, ERR_FORMAT,
+                       "%s: %s: want a token id, a list of them or null, "
+                       "found %s",
+                       NAME, key, json_read_show(first, found));
+    if (first)
+        *out = id_or_none(first, vocab);
+    return ERR_OK;
+}
+
+static enum err_code read_ids(const json_t *root, struct config *c, struct err *err)
+{
+    enum err_code code = read_id(root, "bos_token_id", c->vocab, &c->bos_id, err);
+    if (code == ERR_OK)
+        code = read_id(root, "eos_token_id", c->vocab, &c->eos_id, err);
+    if (code == ERR_OK)
+        code = read_id(root, "pad_token_id", c->vocab, &c->pad_id, err);
+    return code;
+}
+
+/* ---- what one family's keys say together ------------------------------------------- */
+
+static enum err_code read_nonlinearity(const json_t *root, struct config *c,
+                                       struct err *err)
+{
+    static const char *const words[] = {"tanh", "relu"};
+    static const enum cell cells[] = {CELL_RNN_TANH, CELL_RNN_RELU};
+    size_t which = 0;
+    if (!json_read_has(root, "nonlinearity"))
+        return ERR_OK;
+    enum err_code code =
+        json_read_choice(root, NAME, "nonlinearity", words, 2, &which, err);
+    if (code != ERR_OK)
+        return code;
+    if (c->cell != CELL_RNN_TANH)
+        return err_set(err, ERR_MISMATCH,
+                       "%s: nonlinearity is for cell \"rnn\", cell is "
+                       "\"%s\"",
+                       NAME, c->cell == CELL_LSTM ? "lstm" : "gru");
+    c->cell = cells[which];
+    return ERR_OK;
+}
+
+static enum err_code check_causal_rnn(const json_t *root, const struct config *c,
+                                      struct err *err)
+{
+    static const char *const others[] = {"pooling", "attention_size", "attention_hops"};
+    for (size_t i = 0; i < 3; i++)
+        if (json_read_has(root, others[i]))
+            return err_set(err, ERR_MISMATCH,
+                           "%s: %s is for RNNForSequenceClassification, "
+                           "architectures says %s",
+                           NAME, others[i], c->architecture);
+    if (c->bidirectional)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: bidirectional is true, but %s predicts "
+                       "from the left only",
+                       NAME, c->architecture);
+    if (c->tied && c->hidden != c->width)
+        return err_set(err, ERR_MISMATCH,
+                       "%s: tie_word_embeddings wants equal sizes, but "
+                       "hidden_size is %zu and embedding_dim %zu",
+                       NAME, c->hidden, c->width);
+    return ERR_OK;
+}
+
+static enum err_code check_pooling(const json_t *root, struct config *c, struct err *err)
+{
+    if (!json_read_has(root, "pooling"))
+        return err_set(err, ERR_FORMAT, "%s: pooling is missing, %s wants it", NAME,
+                       c->architecture);
+    if (c->tied)
+        return err_set(err, ERR_MISMATCH,
+                       "%s: tie_word_embeddings is for RNNForCausalLM, "
+                       "architectures says %s",
+                       NAME, c->architecture);
+    if (c->pooling == POOL_ATTENTION) {
+        if (!c->attention_size)
+            return err_set(err, ERR_FORMAT,
+                           "%s: attention_size is missing, pooling "
+                           "\"attention\" wants it",
+                           NAME);
+        c->hops = c->hops ? c->hops : 1;
+    } else if (c->attention_size || c->hops) {
+        return err_set(err, ERR_MISMATCH, "%s: %s is for pooling \"attention\" only",
+                       NAME, c->attention_size ? "attention_size" : "attention_hops");
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_rnn(const json_t *root, struct config *c, struct err *err)
+{
+    enum err_code code = read_nonlinearity(root, c, err);
+    if (code != ERR_OK)
+        return code;
+    return c->head == HEAD_LM ? check_causal_rnn(root, c, err)
+                              : check_pooling(root, c, err);
+}
+
+static enum err_code check_heads(const struct config *c, const char *width_key,
+                                 const char *heads_key, struct err *err)
+{
+    if (c->width % c->n_heads != 0)
+        return err_set(err, ERR_MISMATCH, "%s: %s %zu is no multiple of %s %zu", NAME,
+                       width_key, c->width, heads_key, c->n_heads);
+    return ERR_OK;
+}
+
+static enum err_code check_family(const json_t *root, struct config *c, struct err *err)
+{
+    switch (c->arch) {
+    case ARCH_RNN:
+        return check_rnn(root, c, err);
+    case ARCH_GPT2:
+        if (!c->mlp_width)
+            c->mlp_width = 4 * c->width;
+        return check_heads(c, "n_embd", "n_head", err);
+    case ARCH_BERT:
+        return check_heads(c, "hidden_size", "num_attention_heads", err);
+    }
+    return err_set(err, ERR_BUG, "%s: unknown family", NAME);
+}
+
+/* ---- how large it all is ----------------------------------------------------------- */
+
+/* *sum += rows * columns, or SIZE_MAX for good once it does not fit. */
+static void add(size_t *sum, size_t rows, size_t columns)
+{
+    size_t product;
+    if (!mem_mul(rows, columns, &product) || !mem_add(*sum, product, sum))
+        *sum = SIZE_MAX;
+}
+
+/* The parameters of the large matrices; SIZE_MAX if they do not fit. */
+static size_t count_params(const struct config *c)
+{
+    size_t sum = 0, layer = 0, D = c->width, H = c->hidden;
+    size_t directions = c->bidirectional ? 2 : 1;
+    add(&sum, c->vocab, D);
+    add(&sum, c->context, D);
+    add(&sum, c->n_types, D);
+    if (c->arch == ARCH_RNN) {
+        add(&layer, 4 * H * directions, D > directions * H ? D : directions * H);
+        add(&layer, 4 * H * directions, H);
+        add(&sum, c->head == HEAD_LM ? c->vocab : c->n_labels * (c->hops + 1),
+            H * directions);
+        add(&sum, c->attention_size, H * directions);
+    } else {
+        add(&layer, 4 * D, D);
+        add(&layer, 2 * c->mlp_width, D);
+        add(&sum, c->tied || c->head != HEAD_LM ? c->n_labels : c->vocab, D);
+    }
+    add(&sum, c->n_layers, layer);
+    return sum;
+}
+
+static enum err_code check_total(const struct config *c, struct err *err)
+{
+    size_t n = count_params(c);
+    if (n > PARAMS_MAX)
+        return err_set(err, ERR_LIMIT,
+                       "%s: sizes that make %s%zu parameters, at most %zu "
+                       "are served",
+                       NAME, n == SIZE_MAX ? "more than " : "", n, PARAMS_MAX);
+    return ERR_OK;
+}
+
+/* ---- the front door ---------------------------------------------------------------- */
+
+static enum err_code read_root(const json_t *root, struct config *c, struct err *err)
+{
+    const struct config_architecture *a = NULL;
+    enum err_code code = find_architecture(root, &a, err);
+    if (code != ERR_OK)
+        return code;
+    c->arch = a->family->arch;
+    c->head = a->head;
+    snprintf(c->architecture, sizeof c->architecture, "%s", a->name);
+    code = read_keys(root, a->family, c, err);
+    if (code == ERR_OK)
+        code = check_family(root, c, err);
+    if (code == ERR_OK)
+        code = read_ids(root, c, err);
+    if (code == ERR_OK && c->head == HEAD_LABELS)
+        code = labels_read(root, NAME, c, err);
+    return code == ERR_OK ? check_total(c, err) : code;
+}
+
+enum err_code config_parse(const char *text, size_t n, struct config *out,
+                           struct err *err)
+{
+    json_t *root = NULL;
+    struct config c = {0};
+    enum err_code code = json_read_text(NAME, text, n, &LIMITS, &root, err);
+    if (code == ERR_OK)
+        code = read_root(root, &c, err);
+    json_decref(root);
+    if (code != ERR_OK) {
+        config_done(&c);
+        return code;
+    }
+    *out = c;
+    return ERR_OK;
+}
+
+enum err_code config_read(const char *dir, struct config *out, struct err *err)
+{
+    struct file f = {0};
+    enum err_code code = file_read(dir, NAME, CONFIG_BYTES, &f, err);
+    if (code == ERR_OK)
+        code = config_parse((const char *)f.at, f.n, out, err);
+    file_done(&f);
+    return code;
+}
+
+void config_done(struct config *c)
+{
+    for (size_t i = 0; i < c->n_labels; i++)
+        mem_free(c->labels[i]);
+    mem_free(c->labels);
+    *c = (struct config){0};
+}
