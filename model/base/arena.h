@@ -19,8 +19,8 @@ struct arena {
 void arena_init(struct arena *a); /* empty; allocates nothing */
 void arena_done(struct arena *a);
 
-/* Makes room for at least `bytes` in all. Only on an arena with used == 0, since the block
- * may move. Keeps what it has if that is enough. ERR_NOMEM. */
+/* Makes room for at least `bytes` in all. Only on an arena with used == 0, since the
+ * block may move. Keeps what it has if that is enough. ERR_NOMEM. */
 enum err_code arena_reserve(struct arena *a, size_t bytes, struct err *err) MUST_CHECK;
 
 /* What one request of n floats (or n bytes) costs in an arena: rounded up to 64. */

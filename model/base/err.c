@@ -56,11 +56,10 @@ enum err_code err_param(struct err *err, enum err_code code, const char *param,
 
 void err_prefix(struct err *err, const char *prefix)
 {
-    char old[ERR_MSG_BYTES];
-    memcpy(old, err->msg, sizeof old);
-    int n = snprintf(err->msg, sizeof err->msg, "%s: ", prefix);
-    if (n > 0 && (size_t)n < sizeof err->msg)
-        snprintf(err->msg + n, sizeof err->msg - (size_t)n, "%s", old);
+    char whole[2 * ERR_MSG_BYTES];
+    snprintf(whole, sizeof whole, "%.*s: %s", ERR_MSG_BYTES - 3, prefix, err->msg);
+    whole[ERR_MSG_BYTES - 1] = '\0';
+    memcpy(err->msg, whole, ERR_MSG_BYTES);
     make_printable(err->msg);
 }
 

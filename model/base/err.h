@@ -6,7 +6,7 @@
 #ifndef SEQ_BASE_ERR_H
 #define SEQ_BASE_ERR_H
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 enum err_code {

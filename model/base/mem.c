@@ -46,7 +46,8 @@ void *mem_alloc(size_t count, size_t size)
 
 void *mem_zero(size_t count, size_t size)
 {
-    if (must_fail())
+    size_t bytes;
+    if (!mem_mul(count, size, &bytes) || must_fail())
         return NULL;
     return calloc(count ? count : 1, size ? size : 1);
 }

@@ -1,8 +1,9 @@
 /* Memory: the only caller of malloc and friends in the project.
  *
  * Sizes are given as count and element size; a product that wraps fails like an exhausted
- * heap does, by returning NULL. Memory of these functions is given back with mem_free only
- * (which is free(), so that libraries may take ownership of a buffer). Any thread. */
+ * heap does, by returning NULL. Memory of these functions is given back with mem_free
+ * only (which is free(), so that libraries may take ownership of a buffer). Any thread.
+ */
 #ifndef SEQ_BASE_MEM_H
 #define SEQ_BASE_MEM_H
 

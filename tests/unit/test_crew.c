@@ -1,0 +1,114 @@
+/* Loops split over members; run under ThreadSanitizer too. */
+#include "model/base/crew.h"
+#include "tests/suite.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum { N = 5000, MEMBERS = 3 };
+
+struct work {
+    atomic_int done[N];
+    atomic_size_t slices; /* slices taken */
+};
+
+static void mark(void *arg, size_t first, size_t last)
+{
+    struct work *w = arg;
+    atomic_fetch_add(&w->slices, 1);
+    for (size_t i = first; i < last; i++)
+        atomic_fetch_add(&w->done[i], 1);
+}
+
+struct member {
+    struct crew *crew;
+    atomic_bool *stop;
+};
+
+static bool idle(void *arg)
+{
+    const struct member *m = arg;
+    return !atomic_load(m->stop);
+}
+
+static void *member_main(void *arg)
+{
+    struct member *m = arg;
+    while (!atomic_load(m->stop))
+        crew_assist(m->crew, idle, m);
+    return NULL;
+}
+
+static void check_all_once(struct work *w)
+{
+    for (size_t i = 0; i < N; i++)
+        ck_assert_int_eq(atomic_load(&w->done[i]), 1);
+}
+
+START_TEST(nobody_helps_a_lone_caller)
+{
+    static struct work w;
+    crew_for(NULL, N, 7, mark, &w);
+    check_all_once(&w);
+    ck_assert_uint_eq(atomic_load(&w.slices), 1);
+    crew_for(NULL, 0, 7, mark, &w);
+    ck_assert_uint_eq(atomic_load(&w.slices), 1);
+}
+END_TEST
+
+/* Callers post loops at the same time while members come and go. */
+struct caller {
+    struct crew *crew;
+    int rounds;
+    bool good;
+};
+
+static void *caller_main(void *arg)
+{
+    struct caller *c = arg;
+    struct work *w = calloc(1, sizeof *w);
+    c->good = w != NULL;
+    for (int r = 0; r < c->rounds && c->good; r++) {
+        memset(w, 0, sizeof *w);
+        crew_for(c->crew, N, 64, mark, w);
+        for (size_t i = 0; i < N; i++)
+            c->good &= atomic_load(&w->done[i]) == 1;
+    }
+    free(w);
+    return NULL;
+}
+
+START_TEST(every_iteration_is_done_exactly_once)
+{
+    struct err err = {0};
+    struct crew *crew;
+    ck_assert_int_eq(crew_new(&crew, &err), ERR_OK);
+    atomic_bool stop = false;
+    struct member member = {.crew = crew, .stop = &stop};
+    pthread_t members[MEMBERS], callers[2];
+    for (int i = 0; i < MEMBERS; i++)
+        pthread_create(&members[i], NULL, member_main, &member);
+    struct caller call[2] = {{crew, 200, false}, {crew, 200, false}};
+    for (int i = 0; i < 2; i++)
+        pthread_create(&callers[i], NULL, caller_main, &call[i]);
+    for (int i = 0; i < 100; i++)
+        crew_wake(crew);
+    for (int i = 0; i < 2; i++)
+        pthread_join(callers[i], NULL);
+    atomic_store(&stop, true);
+    crew_wake(crew);
+    for (int i = 0; i < MEMBERS; i++)
+        pthread_join(members[i], NULL);
+    crew_free(crew);
+    ck_assert(call[0].good);
+    ck_assert(call[1].good);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {nobody_helps_a_lone_caller,
+                                  every_iteration_is_done_exactly_once, NULL};
+    return suite_run("crew", tests, 60);
+}
