@@ -186,7 +186,8 @@ static enum err_code find_architecture(const json_t *root,
                        config_keys_served(text));
     const json_t *type = json_object_get(root, "model_type");
     if (json_read_has(root, "model_type") &&
-        (!json_is_string(type) || strcmp(json_string_value(type), a->family->model_type)))
+        (!json_is_string(type) ||
+         strcmp(json_string_value(type), a->family->model_type) != 0))
         return err_set(err, ERR_MISMATCH,
                        "%s: model_type is %s, architecture %s wants "
                        "\"%s\"",
@@ -389,6 +390,7 @@ static enum err_code read_root(const json_t *root, struct config *c, struct err 
     enum err_code code = find_architecture(root, &a, err);
     if (code != ERR_OK)
         return code;
+    assert(a);
     c->arch = a->family->arch;
     c->head = a->head;
     snprintf(c->architecture, sizeof c->architecture, "%s", a->name);

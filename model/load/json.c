@@ -164,10 +164,10 @@ enum err_code json_read_choice(const json_t *object, const char *where, const ch
                                const char *const *names, size_t n, size_t *out,
                                struct err *err)
 {
-    const char *s = NULL;
-    enum err_code code = json_read_string(object, where, key, &s, err);
-    if (code != ERR_OK)
-        return code;
+    const json_t *v = json_object_get(object, key);
+    const char *s = json_string_value(v);
+    if (!s)
+        return wrong(v, where, key, "a string", err);
     for (size_t i = 0; i < n; i++) {
         if (strcmp(names[i], s) == 0) {
             *out = i;
@@ -177,7 +177,7 @@ enum err_code json_read_choice(const json_t *object, const char *where, const ch
     char served[256] = "", found[JSON_SHOW_BYTES];
     list_names(served, sizeof served, names, n);
     return err_set(err, ERR_UNSUPPORTED, "%s: %s: %s is not served; served: %s", where,
-                   key, json_read_show(json_object_get(object, key), found), served);
+                   key, json_read_show(v, found), served);
 }
 
 static bool is_among(const char *key, const char *const *known, size_t n)

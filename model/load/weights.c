@@ -364,7 +364,10 @@ enum err_code weights_get(struct weights *w, const char *name, size_t rank,
 {
     struct entry *e = NULL;
     enum err_code code = demand(w, name, rank, shape, &e, err);
-    return code != ERR_OK ? code : convert(e, 0, e->tensor->count, out, err);
+    if (code != ERR_OK)
+        return code;
+    assert(e);
+    return convert(e, 0, e->tensor->count, out, err);
 }
 
 enum err_code weights_get_rows(struct weights *w, const char *name, const size_t shape[2],
@@ -375,6 +378,7 @@ enum err_code weights_get_rows(struct weights *w, const char *name, const size_t
     enum err_code code = demand(w, name, 2, shape, &e, err);
     if (code != ERR_OK)
         return code;
+    assert(e);
     return convert(e, first * shape[1], (last - first) * shape[1], out, err);
 }
 
