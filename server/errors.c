@@ -62,7 +62,8 @@ enum problem problem_of_err(const struct err *err)
     return PROBLEM_INTERNAL;
 }
 
-void reply_problem(struct reply *r, enum problem p, const char *param, const char *message)
+void reply_problem(struct reply *r, enum problem p, const char *param,
+                   const char *message)
 {
     const struct problem_row *row = problem_row(p);
     struct json_writer w = {0};

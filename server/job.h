@@ -14,6 +14,7 @@
 #include "server/models.h"
 #include "server/reply.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,9 @@ struct job_kind {
     void (*run)(struct job **jobs, size_t n, struct seq_worker *w);
     void (*free)(struct job *job); /* the whole struct, its reply included */
 };
+
+/* How a job ended. */
+enum job_end { JOB_RAN, JOB_LATE, JOB_ABANDONED, JOB_STOPPED };
 
 struct job {
     /* set by the handler */
@@ -43,9 +47,10 @@ struct job {
     /* set by the HTTP side before the job is pushed */
     void (*finish)(void *arg,
                    struct job *take_job); /* any worker or the timer, no locks */
-    bool (*abandoned)(void *arg);         /* true if nobody waits for it any more */
+    bool (*abandoned)(void *arg); /* asked before a batch: nobody waits for it any more */
     void *arg;
-    uint64_t deadline_us; /* give up if it is still waiting then; 0 = never */
+    const atomic_bool *gone; /* set once nobody waits any more; NULL = never */
+    uint64_t deadline_us;    /* give up if it is still waiting then; 0 = never */
 
     /* the scheduler's own */
     struct job *next;

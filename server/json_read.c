@@ -125,8 +125,9 @@ static enum err_code check_range(const struct json_field *f, const char *path, d
                                  struct err *err)
 {
     if (v < f->min || v > f->max)
-        return err_param(err, ERR_INPUT, path, "\"%s\" must be from %.15g to %.15g, not %.15g",
-                         path, f->min, f->max, v);
+        return err_param(err, ERR_INPUT, path,
+                         "\"%s\" must be from %.15g to %.15g, not %.15g", path, f->min,
+                         f->max, v);
     return ERR_OK;
 }
 
@@ -185,8 +186,8 @@ static enum err_code read_choice(const struct json_field *f, const json_t *v, vo
             return ERR_OK;
         }
     list_choices(f->choices, list, sizeof list);
-    return err_param(err, ERR_INPUT, f->name, "\"%s\" is \"%.40s\", known are: %s", f->name,
-                     json_string_value(v), list);
+    return err_param(err, ERR_INPUT, f->name, "\"%s\" is \"%.40s\", known are: %s",
+                     f->name, json_string_value(v), list);
 }
 
 static enum err_code read_ints(const struct json_field *f, const json_t *v, void *out,
@@ -221,9 +222,9 @@ typedef enum err_code (*read_fn)(const struct json_field *f, const json_t *v, vo
                                  struct err *err);
 
 static const read_fn READERS[] = {
-    [JSON_FIELD_TEXT] = read_text,     [JSON_FIELD_TEXTS] = read_texts,
-    [JSON_FIELD_INT] = read_int,       [JSON_FIELD_NUMBER] = read_number,
-    [JSON_FIELD_BOOL] = read_bool,     [JSON_FIELD_CHOICE] = read_choice,
+    [JSON_FIELD_TEXT] = read_text, [JSON_FIELD_TEXTS] = read_texts,
+    [JSON_FIELD_INT] = read_int,   [JSON_FIELD_NUMBER] = read_number,
+    [JSON_FIELD_BOOL] = read_bool, [JSON_FIELD_CHOICE] = read_choice,
     [JSON_FIELD_INTS] = read_ints,
 };
 
@@ -247,8 +248,8 @@ static enum err_code unknown_field(const char *key, const struct json_field *fie
     return err_param(err, ERR_FORMAT, key, "unknown field \"%.60s\"", key);
 }
 
-static enum err_code check_names(json_t *object, const struct json_field *fields, size_t n,
-                                 struct err *err)
+static enum err_code check_names(json_t *object, const struct json_field *fields,
+                                 size_t n, struct err *err)
 {
     const char *key;
     json_t *value;
@@ -263,8 +264,8 @@ static enum err_code check_names(json_t *object, const struct json_field *fields
     return ERR_OK;
 }
 
-static enum err_code read_object(json_t *object, const struct json_field *fields, size_t n,
-                                 void *out, struct err *err)
+static enum err_code read_object(json_t *object, const struct json_field *fields,
+                                 size_t n, void *out, struct err *err)
 {
     if (!json_is_object(object))
         return err_set(err, ERR_FORMAT, "the body must be a JSON object, not %s",

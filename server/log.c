@@ -29,9 +29,8 @@ static struct {
     size_t dropped;
     bool stopping;
     char ring[RING_BYTES];
-} log_state = {.level = -1,
-               .lock = PTHREAD_MUTEX_INITIALIZER,
-               .filled = PTHREAD_COND_INITIALIZER};
+} log_state = {
+    .level = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER};
 
 static void ring_put_locked(const char *bytes, size_t n)
 {

@@ -1,8 +1,8 @@
 /* Log: one JSON object per line on stderr.
  *
- * Lines go through a bounded ring to a thread of their own, so that a reader who has stopped
- * reading stderr can't stop the daemon; what finds no room is counted and said in the next
- * line that does. Process-wide; any thread. Never a client's text. */
+ * Lines go through a bounded ring to a thread of their own, so that a reader who has
+ * stopped reading stderr can't stop the daemon; what finds no room is counted and said in
+ * the next line that does. Process-wide; any thread. Never a client's text. */
 #ifndef SERVER_LOG_H
 #define SERVER_LOG_H
 

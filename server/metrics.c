@@ -14,8 +14,9 @@ static const unsigned STATUSES[] = {200, 204, 304, 400, 403, 404, 405, 408, 413,
                                     415, 422, 429, 499, 500, 503, 505, 0};
 enum { N_STATUSES = sizeof STATUSES / sizeof STATUSES[0] }; /* the last: all others */
 
-static const double SECONDS[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                 0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+static const double SECONDS[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
+                                 0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
+                                 1,      2.5,     5,      10};
 static const double JOBS[] = {1, 2, 4, 8, 16, 32, 64, 128};
 
 enum {
@@ -54,7 +55,7 @@ struct counters {
 };
 
 struct metrics {
-    const char *const *route_names; /* [n_routes] fixed */
+    const struct route *table; /* [n_routes] fixed */
     size_t n_routes;
     uint64_t started_us;
     double started_unix;
@@ -65,8 +66,8 @@ struct metrics {
     struct counters all;
 };
 
-enum err_code metrics_new(const char *const *routes, size_t n_routes, struct metrics **out,
-                          struct err *err)
+enum err_code metrics_new(const struct route *routes, size_t n_routes,
+                          struct metrics **out, struct err *err)
 {
     struct metrics *m = mem_zero(1, sizeof *m);
     struct route_metrics *r = mem_zero(n_routes + 1, sizeof *r);
@@ -77,7 +78,7 @@ enum err_code metrics_new(const char *const *routes, size_t n_routes, struct met
         return err_set(err, ERR_NOMEM, "out of memory for the metrics");
     }
     clock_gettime(CLOCK_REALTIME, &now);
-    m->route_names = routes;
+    m->table = routes;
     m->n_routes = n_routes;
     m->started_us = clock_us();
     m->started_unix = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
@@ -166,7 +167,8 @@ void metrics_connections(struct metrics *m, long change)
 
 /* ---- the text -------------------------------------------------------------------- */
 
-static void put_head(struct buf *out, const char *name, const char *type, const char *help)
+static void put_head(struct buf *out, const char *name, const char *type,
+                     const char *help)
 {
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
@@ -192,25 +194,28 @@ static void put_label(struct buf *out, const char *before, const char *name,
     buf_puts(out, "\"");
 }
 
-static void put_uint(struct buf *out, const char *name, const char *type, const char *help,
-                     uint64_t value)
+static void put_uint(struct buf *out, const char *name, const char *type,
+                     const char *help, uint64_t value)
 {
     put_head(out, name, type, help);
     buf_printf(out, "%s %llu\n", name, (unsigned long long)value);
 }
 
-/* route NULL: no label. */
-static void put_histogram(struct buf *out, const char *name, const char *route,
+/* "{method="GET",route="/livez"" without a closing brace. */
+static void put_route(struct buf *out, const struct metrics *m, size_t i)
+{
+    put_label(out, "{", "method", i < m->n_routes ? m->table[i].method : "any");
+    put_label(out, ",", "route", i < m->n_routes ? m->table[i].path : "other");
+}
+
+/* `labels` is "" or what put_route writes. */
+static void put_histogram(struct buf *out, const char *name, const char *labels,
                           const struct histogram *h, const double *bounds, size_t n)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i <= n; i++) {
         sum += h->bucket[i];
-        buf_printf(out, "%s_bucket{", name);
-        if (route) {
-            put_label(out, "", "route", route);
-            buf_puts(out, ",");
-        }
+        buf_printf(out, "%s_bucket%s%s", name, labels, *labels ? "," : "{");
         if (i < n)
             buf_printf(out, "le=\"%g\"} %llu\n", bounds[i], (unsigned long long)sum);
         else
@@ -218,21 +223,12 @@ static void put_histogram(struct buf *out, const char *name, const char *route,
     }
     const char *const parts[] = {"sum", "count"};
     for (size_t i = 0; i < 2; i++) {
-        buf_printf(out, "%s_%s", name, parts[i]);
-        if (route) {
-            put_label(out, "{", "route", route);
-            buf_puts(out, "}");
-        }
+        buf_printf(out, "%s_%s%s%s", name, parts[i], labels, *labels ? "}" : "");
         if (i == 0)
             buf_printf(out, " %.6f\n", h->sum);
         else
             buf_printf(out, " %llu\n", (unsigned long long)h->count);
     }
-}
-
-static const char *route_name(const struct metrics *m, size_t i)
-{
-    return i < m->n_routes ? m->route_names[i] : "other";
 }
 
 static void put_requests(const struct metrics *m, const struct route_metrics *routes,
@@ -245,16 +241,26 @@ static void put_requests(const struct metrics *m, const struct route_metrics *ro
             if (routes[r].by_status[i] == 0)
                 continue;
             snprintf(status, sizeof status, "%u", STATUSES[i]);
-            put_label(out, "seqd_requests_total{", "route", route_name(m, r));
+            buf_puts(out, "seqd_requests_total");
+            put_route(out, m, r);
             put_label(out, ",", "status", STATUSES[i] ? status : "other");
             buf_printf(out, "} %llu\n", (unsigned long long)routes[r].by_status[i]);
         }
     put_head(out, "seqd_request_duration_seconds", "histogram",
              "From the request's headers to the finished reply.");
-    for (size_t r = 0; r <= m->n_routes; r++)
-        if (routes[r].total.count)
-            put_histogram(out, "seqd_request_duration_seconds", route_name(m, r),
+    for (size_t r = 0; r <= m->n_routes; r++) {
+        struct buf labels = {0};
+        if (routes[r].total.count == 0)
+            continue;
+        put_route(&labels, m, r);
+        buf_put(&labels, "", 1);
+        if (labels.failed)
+            out->failed = true;
+        else
+            put_histogram(out, "seqd_request_duration_seconds", labels.at,
                           &routes[r].total, SECONDS, N_SECONDS);
+        buf_done(&labels);
+    }
 }
 
 static void put_stages(const struct counters *c, struct buf *out)
@@ -269,10 +275,10 @@ static void put_stages(const struct counters *c, struct buf *out)
     };
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
         put_head(out, stages[i].name, "histogram", stages[i].help);
-        put_histogram(out, stages[i].name, NULL, stages[i].h, SECONDS, N_SECONDS);
+        put_histogram(out, stages[i].name, "", stages[i].h, SECONDS, N_SECONDS);
     }
     put_head(out, "seqd_batch_size", "histogram", "Requests computed together.");
-    put_histogram(out, "seqd_batch_size", NULL, &c->batch, JOBS, N_JOBS);
+    put_histogram(out, "seqd_batch_size", "", &c->batch, JOBS, N_JOBS);
     put_head(out, "seqd_rejections_total", "counter", "Requests refused, by reason.");
     for (size_t i = 0; i < METRICS_REJECTIONS; i++)
         buf_printf(out, "seqd_rejections_total{reason=\"%s\"} %llu\n", REASONS[i],
@@ -350,7 +356,8 @@ void metrics_write(struct metrics *m, const struct models *models, size_t queue_
     pthread_mutex_unlock(&m->lock);
     put_requests(m, routes, out);
     put_stages(&all, out);
-    put_uint(out, "seqd_queue_depth", "gauge", "Requests waiting for a worker.", queue_depth);
+    put_uint(out, "seqd_queue_depth", "gauge", "Requests waiting for a worker.",
+             queue_depth);
     if (models)
         put_models(models, out);
     put_process(m, out);

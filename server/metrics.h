@@ -8,6 +8,7 @@
 #include "model/base/err.h"
 #include "server/buf.h"
 #include "server/models.h"
+#include "server/route.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -31,9 +32,8 @@ struct metrics_times {
     uint64_t total_us, queue_us, tokenize_us, compute_us;
 };
 
-/* Label values of the routes are borrowed; index n_routes stands for paths without a
- * route. */
-enum err_code metrics_new(const char *const *routes, size_t n_routes,
+/* routes is borrowed; index n_routes stands for paths without a route. */
+enum err_code metrics_new(const struct route *routes, size_t n_routes,
                           struct metrics **out, struct err *err) MUST_CHECK;
 void metrics_free(struct metrics *m);
 

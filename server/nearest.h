@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Edits (insert, drop, change one character) from a to b; SIZE_MAX if either is longer than
- * 63 bytes. */
+/* Edits (insert, drop, change one character) from a to b; SIZE_MAX if either is longer
+ * than 63 bytes. */
 size_t nearest_distance(const char *a, const char *b);
 
 /* Whether b is close enough to a to be suggested for it. */

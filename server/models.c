@@ -1,0 +1,290 @@
+#include "server/models.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/clock.h"
+
+/* ---- loading --------------------------------------------------------------------- */
+
+struct loading {
+    struct model *model;
+    const char *cpu;
+    enum err_code code;
+    struct err err;
+    pthread_t thread;
+    bool started;
+};
+
+static void *load(void *arg)
+{
+    struct loading *l = arg;
+    struct seq_load_options opt = {.cpu = l->cpu};
+    uint64_t start = clock_us();
+    l->code = seq_model_load(l->model->dir, &opt, &l->model->seq, &l->err);
+    if (l->code == ERR_OK)
+        l->model->info = seq_model_info(l->model->seq);
+    l->model->load_us = clock_us() - start;
+    return NULL;
+}
+
+/* The folder's own name, also of "." and "x/..". */
+static enum err_code name_model(struct model *m, const char *dir, struct err *err)
+{
+    char path[PATH_MAX];
+    if (!realpath(dir, path))
+        return err_set(err, ERR_IO, "%s: %s", dir, strerror(errno));
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    if (!*name)
+        return err_set(err, ERR_INPUT, "%s: a model's folder needs a name", dir);
+    if (utf8_valid(name, strlen(name)) != strlen(name))
+        return err_set(err, ERR_INPUT, "%s: the folder's name is not UTF-8", dir);
+    m->name = mem_copy(name, strlen(name));
+    m->dir = mem_copy(dir, strlen(dir));
+    if (!m->name || !m->dir)
+        return err_set(err, ERR_NOMEM, "out of memory for model %s", dir);
+    return ERR_OK;
+}
+
+static enum err_code name_all(struct models *m, const char *const *dirs, struct err *err)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        enum err_code code = name_model(&m->at[i], dirs[i], err);
+        if (code != ERR_OK)
+            return code;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(m->at[i].name, m->at[j].name) == 0)
+                return err_set(err, ERR_INPUT, "two models are named %s: %s and %s",
+                               m->at[i].name, dirs[j], dirs[i]);
+    }
+    return ERR_OK;
+}
+
+/* All at once, one thread each; a thread that can't be started is done here. The first
+ * failure in the order of the folders is reported. */
+static enum err_code load_all(struct models *m, const char *cpu, struct err *err)
+{
+    struct loading *l = mem_zero(m->n, sizeof *l);
+    enum err_code code = ERR_OK;
+    if (!l)
+        return err_set(err, ERR_NOMEM, "out of memory for loading models");
+    for (size_t i = 0; i < m->n; i++) {
+        l[i].model = &m->at[i];
+        l[i].cpu = cpu;
+        l[i].started = m->n > 1 && pthread_create(&l[i].thread, NULL, load, &l[i]) == 0;
+        if (!l[i].started)
+            load(&l[i]);
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        if (l[i].started)
+            pthread_join(l[i].thread, NULL);
+        if (l[i].code != ERR_OK && code == ERR_OK) {
+            *err = l[i].err;
+            err_prefix(err, m->at[i].dir);
+            code = l[i].code;
+        }
+    }
+    mem_free(l);
+    return code;
+}
+
+/* Indexes of the models named in `prefer` first, then the others as given. */
+static void order(struct models *m, const char *prefer)
+{
+    size_t n = 0;
+    while (prefer && *prefer) {
+        size_t length = strcspn(prefer, ",");
+        const struct model *found = models_find(m, prefer, length);
+        size_t known = 0;
+        while (found && known < n && m->preferred[known] != (size_t)(found - m->at))
+            known++;
+        if (found && known == n)
+            m->preferred[n++] = (size_t)(found - m->at);
+        prefer += length + (prefer[length] == ',');
+    }
+    size_t named = n;
+    for (size_t i = 0; i < m->n; i++) {
+        size_t j = 0;
+        while (j < named && m->preferred[j] != i)
+            j++;
+        if (j == named)
+            m->preferred[n++] = i;
+    }
+}
+
+enum err_code models_load(const char *const *dirs, size_t n, const char *cpu,
+                          const char *prefer, struct models **out, struct err *err)
+{
+    struct models *m = mem_zero(1, sizeof *m);
+    if (!m)
+        return err_set(err, ERR_NOMEM, "out of memory for %zu models", n);
+    m->at = mem_zero(n, sizeof *m->at);
+    m->preferred = mem_zero(n, sizeof *m->preferred);
+    m->n = m->at ? n : 0;
+    enum err_code code = ERR_OK;
+    if (!m->at || !m->preferred)
+        code = err_set(err, ERR_NOMEM, "out of memory for %zu models", n);
+    if (code == ERR_OK)
+        code = name_all(m, dirs, err);
+    if (code == ERR_OK)
+        code = load_all(m, cpu, err);
+    if (code != ERR_OK) {
+        models_free(m);
+        return code;
+    }
+    order(m, prefer);
+    *out = m;
+    return ERR_OK;
+}
+
+void models_free(struct models *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->n; i++) {
+        seq_model_unref(m->at[i].seq);
+        mem_free(m->at[i].name);
+        mem_free(m->at[i].dir);
+    }
+    mem_free(m->preferred);
+    mem_free(m->at);
+    mem_free(m);
+}
+
+/* ---- choosing -------------------------------------------------------------------- */
+
+const struct model *models_find(const struct models *m, const char *name, size_t n)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (strlen(m->at[i].name) == n && memcmp(m->at[i].name, name, n) == 0)
+            return &m->at[i];
+    return NULL;
+}
+
+const struct model *models_default(const struct models *m, enum seq_task task)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (m->at[m->preferred[i]].info->tasks & (unsigned)task)
+            return &m->at[m->preferred[i]];
+    return NULL;
+}
+
+static const char *task_name(enum seq_task task)
+{
+    switch (task) {
+    case SEQ_NEXT_WORD:
+        return "next-word prediction";
+    case SEQ_CLASSIFY:
+        return "classification";
+    case SEQ_ATTENTION:
+        return "attention maps";
+    case SEQ_STATES:
+        break;
+    }
+    return "states";
+}
+
+/* "a, b" of all models for the task, or "none". */
+static void list_names(const struct models *m, enum seq_task task, char *to, size_t cap)
+{
+    size_t used = 0;
+    snprintf(to, cap, "none");
+    for (size_t i = 0; i < m->n && used < cap; i++)
+        if (m->at[i].info->tasks & (unsigned)task)
+            used += (size_t)snprintf(to + used, cap - used, "%s%s", used ? ", " : "",
+                                     m->at[i].name);
+}
+
+enum err_code models_choose(const struct models *m, const char *name, size_t n,
+                            enum seq_task task, const struct model **out, struct err *err)
+{
+    char names[256];
+    const struct model *found = name ? models_find(m, name, n) : models_default(m, task);
+    if (found && found->info->tasks & (unsigned)task) {
+        *out = found;
+        return ERR_OK;
+    }
+    list_names(m, task, names, sizeof names);
+    if (!name)
+        return err_param(err, ERR_TASK, "model", "no loaded model serves %s",
+                         task_name(task));
+    if (!found)
+        return err_param(err, ERR_NOT_FOUND, "model",
+                         "no model is named \"%.*s\"; for %s there are: %s",
+                         n < 80 ? (int)n : 80, name, task_name(task), names);
+    return err_param(err, ERR_TASK, "model", "%s doesn't serve %s; these do: %s",
+                     found->name, task_name(task), names);
+}
+
+/* ---- finding --------------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool has_config(const char *dir)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/config.json", dir);
+    return n > 0 && (size_t)n < sizeof path && access(path, R_OK) == 0;
+}
+
+struct found {
+    char **at;
+    size_t n;
+};
+
+static void found_done(struct found *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        mem_free(f->at[i]);
+    mem_free(f->at);
+}
+
+static enum err_code add_dir(struct found *f, const char *root, const char *name,
+                             struct err *err)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%s", root, name);
+    if (name[0] == '.' || n < 0 || (size_t)n >= sizeof path || !has_config(path))
+        return ERR_OK;
+    char **at = mem_resize(f->at, f->n + 1, sizeof *at);
+    char *copy = at ? mem_copy(path, (size_t)n) : NULL;
+    f->at = at ? at : f->at;
+    if (!copy)
+        return err_set(err, ERR_NOMEM, "out of memory for %s", root);
+    f->at[f->n++] = copy;
+    return ERR_OK;
+}
+
+enum err_code models_scan(const char *root, char ***list, size_t *n, struct err *err)
+{
+    struct found f = {0};
+    struct dirent *entry;
+    enum err_code code = ERR_OK;
+    DIR *dir = opendir(root);
+    if (!dir)
+        return err_set(err, ERR_IO, "%s: %s", root, strerror(errno));
+    while (code == ERR_OK && (entry = readdir(dir)))
+        code = add_dir(&f, root, entry->d_name, err);
+    closedir(dir);
+    if (code == ERR_OK && f.n == 0)
+        code =
+            err_set(err, ERR_NOT_FOUND, "%s: no folder with a config.json in it", root);
+    if (code != ERR_OK) {
+        found_done(&f);
+        return code;
+    }
+    qsort(f.at, f.n, sizeof *f.at, by_name);
+    *list = f.at;
+    *n = f.n;
+    return ERR_OK;
+}
