@@ -55,6 +55,7 @@ struct job {
     /* the scheduler's own */
     struct job *next;
     uint64_t queued_us, queue_us; /* when it was pushed, how long it waited */
+    enum job_end end;             /* not JOB_RAN: err says why, kind->run never saw it */
     size_t batch; /* how many jobs ran together with it, itself included */
 };
 
