@@ -102,6 +102,11 @@ enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
                            const char *text, size_t n, enum seq_keep keep,
                            struct seq_tokens *out, struct err *err) MUST_CHECK;
 
+/* The whole text with all its special tokens but those behind it, however long it is:
+ * what seq_score reads. Replaces *out. */
+enum err_code seq_encode(const struct seq_model *m, const char *text, size_t n,
+                         struct seq_tokens *out, struct err *err) MUST_CHECK;
+
 /* The token as tokenizer.json spells it ("Ġmat"), NULL for an unused id; owned by m. */
 const char *seq_piece(const struct seq_model *m, int32_t id, size_t *n);
 /* The raw bytes the token adds after other tokens (" mat"); may be half a character. */

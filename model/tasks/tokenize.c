@@ -25,9 +25,9 @@ static void cut(struct seq_tokens *t, size_t first, size_t n)
     t->n -= n;
 }
 
-enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
-                           const char *text, size_t n, enum seq_keep keep,
-                           struct seq_tokens *out, struct err *err)
+/* All tokens of the text, with or without the specials behind it. */
+static enum err_code encode(const struct seq_model *m, const char *text, size_t n,
+                            bool specials_behind, struct seq_tokens *out, struct err *err)
 {
     size_t good = utf8_valid(text, n);
     if (good < n)
@@ -40,25 +40,38 @@ enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
     enum err_code code = tokenizer_encode(m->tok, text, n, true, out, err);
     if (code != ERR_OK)
         return code;
-    size_t after = m->n_after;
-    if (task == SEQ_NEXT_WORD) {
-        out->n -= after;
-        after = 0;
-    }
-    size_t room = room_for(m, task);
-    if (out->n > room) {
-        size_t excess = out->n - room;
-        if (keep == SEQ_WHOLE)
-            return err_param(err, ERR_LIMIT, "text",
-                             "text has %zu tokens, this model reads at most %zu", out->n,
-                             room);
-        size_t first = keep == SEQ_KEEP_END ? m->n_before : out->n - after - excess;
-        cut(out, first, excess);
-        out->n_dropped = excess;
-    }
+    if (!specials_behind)
+        out->n -= m->n_after;
     if (out->n == 0)
         return err_param(err, ERR_INPUT, "text",
                          "text holds no token, and this model needs at least one");
+    return ERR_OK;
+}
+
+enum err_code seq_encode(const struct seq_model *m, const char *text, size_t n,
+                         struct seq_tokens *out, struct err *err)
+{
+    return encode(m, text, n, false, out, err);
+}
+
+enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
+                           const char *text, size_t n, enum seq_keep keep,
+                           struct seq_tokens *out, struct err *err)
+{
+    bool behind = task != SEQ_NEXT_WORD;
+    enum err_code code = encode(m, text, n, behind, out, err);
+    if (code != ERR_OK)
+        return code;
+    size_t room = room_for(m, task);
+    if (out->n <= room)
+        return ERR_OK;
+    size_t excess = out->n - room, after = behind ? m->n_after : 0;
+    if (keep == SEQ_WHOLE)
+        return err_param(err, ERR_LIMIT, "text",
+                         "text has %zu tokens, this model reads at most %zu", out->n,
+                         room);
+    cut(out, keep == SEQ_KEEP_END ? m->n_before : out->n - after - excess, excess);
+    out->n_dropped = excess;
     return ERR_OK;
 }
 
