@@ -1,7 +1,631 @@
-/* Entries for this CPU kind, on top of the reference. */
+/* Kernels for AVX2 and FMA: packed matrix product, attention, elementwise functions.
+ *
+ * Packed layout: panels of 16 columns of y, P[N/16][K][16], the last one padded with
+ * zeros, so that a product reads the weights in one straight run. Each element of y is
+ * one chain of FMAs over k, then bias, then y: the tile that happens to hold it changes
+ * nothing. One row gets its instruction-level parallelism from more columns at a time,
+ * never from cutting k.
+ *
+ * Elementwise functions do the same operations in every lane; what is left at the end of
+ * an array goes through the same code under a mask. */
 #include "model/kernels/kern.h"
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+enum { LANES = 8, PANEL = 16, TILE_ROWS = 6 };
+
+/* ---- loads and stores of n <= 8 floats ------------------------------------------------
+ */
+
+static ALWAYS_INLINE __m256i part_mask(size_t n)
+{
+    static const int32_t ones_then_zeros[2 * LANES] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i *)(ones_then_zeros + LANES - n));
+}
+
+static ALWAYS_INLINE __m256 load(const float *p, size_t n)
+{
+    return n == LANES ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, part_mask(n));
+}
+
+static ALWAYS_INLINE void store(float *p, size_t n, __m256 v)
+{
+    if (n == LANES)
+        _mm256_storeu_ps(p, v);
+    else
+        _mm256_maskstore_ps(p, part_mask(n), v);
+}
+
+static ALWAYS_INLINE __m256 fma8(__m256 a, __m256 b, __m256 c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+/* ---- matrices -------------------------------------------------------------------------
+ */
+
+static size_t avx2_matrix_bytes(size_t N, size_t K)
+{
+    size_t columns, bytes;
+    if (__builtin_add_overflow(N, PANEL - 1, &columns))
+        return 0;
+    columns -= columns % PANEL;
+    if (__builtin_mul_overflow(columns, K, &bytes) ||
+        __builtin_mul_overflow(bytes, sizeof(float), &bytes))
+        return 0;
+    return bytes;
+}
+
+static void pack_transposed(struct matrix *m, size_t first, size_t last, const float *w)
+{
+    for (size_t n = first; n < last;) {
+        size_t lane = n % PANEL, run = PANEL - lane;
+        if (run > last - n)
+            run = last - n;
+        float *panel = m->data + n / PANEL * PANEL * m->K + lane;
+        for (size_t k = 0; k < m->K; k++)
+            memcpy(panel + k * PANEL, w + k * m->N + n, run * sizeof(float));
+        n += run;
+    }
+}
+
+static void avx2_pack(struct matrix *m, size_t first, size_t last, const float *w,
+                      bool transposed)
+{
+    if (transposed) {
+        pack_transposed(m, first, last, w);
+        return;
+    }
+    for (size_t n = first; n < last; n++, w += m->K) {
+        float *panel = m->data + n / PANEL * PANEL * m->K + n % PANEL;
+        for (size_t k = 0; k < m->K; k++)
+            panel[k * PANEL] = w[k];
+    }
+}
+
+static void avx2_row(const struct matrix *m, size_t n, float *out)
+{
+    const float *panel = m->data + n / PANEL * PANEL * m->K + n % PANEL;
+    for (size_t k = 0; k < m->K; k++)
+        out[k] = panel[k * PANEL];
+}
+
+/* y [n] = sum + bias + y, for 8 columns of one row, n of them real. */
+static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t column,
+                                 size_t n, __m256 sum)
+{
+    float *y = p->y + row * p->ldy + column;
+    if (p->bias)
+        sum = _mm256_add_ps(sum, load(p->bias + column, n));
+    if (p->accumulate)
+        sum = _mm256_add_ps(sum, load(y, n));
+    store(y, n, sum);
+}
+
+/* `rows` rows from `row` on, times `panels` panels from `column` on. Both counts are
+ * constants at every call, so that the sums live in registers. */
+static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
+                               size_t row, size_t column, const int rows,
+                               const int panels)
+{
+    const size_t K = w->K, ldx = p->ldx;
+    const float *x = p->x + row * ldx, *data = w->data + column * K;
+    __m256 sum[TILE_ROWS][TILE_ROWS * 2];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 12
+        for (int v = 0; v < 2 * panels; v++)
+            sum[r][v] = _mm256_setzero_ps();
+    for (size_t k = 0; k < K; k++) {
+#pragma GCC unroll 12
+        for (int v = 0; v < 2 * panels; v++) {
+            const float *at = data + (size_t)(v / 2) * PANEL * K + k * PANEL;
+            __m256 weights = _mm256_load_ps(at + v % 2 * LANES);
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++)
+                sum[r][v] = fma8(_mm256_broadcast_ss(x + (size_t)r * ldx + k), weights,
+                                 sum[r][v]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 12
+        for (int v = 0; v < 2 * panels; v++) {
+            size_t c = column + (size_t)v * LANES;
+            if (c < p->last)
+                finish(p, row + (size_t)r, c, p->last - c < LANES ? p->last - c : LANES,
+                       sum[r][v]);
+        }
+}
+
+/* Panels taken together by a tile of so many rows: 8 to 12 sums in flight hide the
+ * latency of the FMA, and 16 registers hold no more. */
+static size_t tile_panels(size_t rows)
+{
+    return rows == 1 ? 6 : rows == 2 ? 3 : rows == 3 ? 2 : 1;
+}
+
+static void wide_tile(const struct matrix *w, const struct product *p, size_t row,
+                      size_t column, size_t rows)
+{
+    switch (rows) {
+    case 1:
+        tile(w, p, row, column, 1, 6);
+        break;
+    case 2:
+        tile(w, p, row, column, 2, 3);
+        break;
+    default:
+        tile(w, p, row, column, 3, 2);
+        break;
+    }
+}
+
+static void narrow_tile(const struct matrix *w, const struct product *p, size_t row,
+                        size_t column, size_t rows)
+{
+    switch (rows) {
+    case 1:
+        tile(w, p, row, column, 1, 1);
+        break;
+    case 2:
+        tile(w, p, row, column, 2, 1);
+        break;
+    case 3:
+        tile(w, p, row, column, 3, 1);
+        break;
+    case 4:
+        tile(w, p, row, column, 4, 1);
+        break;
+    case 5:
+        tile(w, p, row, column, 5, 1);
+        break;
+    default:
+        tile(w, p, row, column, 6, 1);
+        break;
+    }
+}
+
+/* One to three rows: weights are read once, several panels side by side. */
+static void few_rows(const struct matrix *w, const struct product *p)
+{
+    size_t step = tile_panels(p->M) * PANEL, column = p->first;
+    for (; p->last - column >= step; column += step)
+        wide_tile(w, p, 0, column, p->M);
+    for (; column < p->last; column += PANEL)
+        narrow_tile(w, p, 0, column, p->M);
+}
+
+/* Rows first..last-1 in tiles of nearly equal height; a panel stays in the cache while
+ * all tiles use it. */
+static void many_rows(const struct matrix *w, const struct product *p, size_t first,
+                      size_t last)
+{
+    size_t M = last - first, tiles = (M + TILE_ROWS - 1) / TILE_ROWS;
+    for (size_t column = p->first; column < p->last; column += PANEL) {
+        size_t row = first;
+        for (size_t t = 0; t < tiles; t++) {
+            size_t rows = M / tiles + (t < M % tiles);
+            narrow_tile(w, p, row, column, rows);
+            row += rows;
+        }
+    }
+}
+
+/* Rows are taken in blocks whose part of x stays in the second-level cache. */
+static void avx2_matmul(const struct matrix *w, const struct product *p)
+{
+    enum { BLOCK_FLOATS = 64 * 1024, MIN_BLOCK = 4 * TILE_ROWS };
+    if (p->M <= 3) {
+        if (p->M > 0)
+            few_rows(w, p);
+        return;
+    }
+    size_t block = BLOCK_FLOATS / (w->K + 1) / TILE_ROWS * TILE_ROWS;
+    if (block < MIN_BLOCK)
+        block = MIN_BLOCK;
+    for (size_t row = 0; row < p->M; row += block)
+        many_rows(w, p, row, p->M - row < block ? p->M : row + block);
+}
+
+/* ---- elementwise functions ------------------------------------------------------------
+ */
+
+/* A polynomial in z, coefficients of the highest power first. */
+static ALWAYS_INLINE __m256 polynomial(__m256 z, const float *c, const int n)
+{
+    __m256 sum = _mm256_set1_ps(c[0]);
+#pragma GCC unroll 8
+    for (int i = 1; i < n; i++)
+        sum = fma8(sum, z, _mm256_set1_ps(c[i]));
+    return sum;
+}
+
+/* x = n ln 2 + r with n = round(x / ln 2), |r| <= ln(2)/2 (Cody & Waite's two-part
+ * reduction); returns e^r - 1 = r + r^2 q(r), q minimax for e^r (3.1e-9). */
+static ALWAYS_INLINE __m256 reduced_exp(__m256 x, __m256i *n)
+{
+    static const float q[] = {0.001381445444f, 0.008368781602f, 0.04166839447f,
+                              0.1666652009f, 0.4999999341f};
+    __m256 whole = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(0x1.715476p+0f)),
+                                   _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256 r = fma8(whole, _mm256_set1_ps(-0x1.62e43p-1f), x);
+    r = fma8(whole, _mm256_set1_ps(0x1.05c61p-29f), r);
+    *n = _mm256_cvtps_epi32(whole);
+    return fma8(_mm256_mul_ps(r, r), polynomial(r, q, 5), r);
+}
+
+/* 2^n times x, by adding n to the exponent bits: right as long as the result is normal.
+ */
+static ALWAYS_INLINE __m256 scaled(__m256 x, __m256i n)
+{
+    __m256i bits = _mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(n, 23));
+    return _mm256_castsi256_ps(bits);
+}
+
+static ALWAYS_INLINE __m256 exp8(__m256 x)
+{
+    const __m256 overflow = _mm256_set1_ps(0x1.62e43p+6f), /* ln of 2^128, rounded up */
+        underflow = _mm256_set1_ps(-0x1.5d589ep+6f);       /* ln of 2^-126, rounded up */
+    __m256i n;
+    __m256 e = reduced_exp(x, &n);
+    e = scaled(_mm256_add_ps(e, _mm256_set1_ps(1)), n);
+    e = _mm256_blendv_ps(e, _mm256_set1_ps(INFINITY),
+                         _mm256_cmp_ps(x, overflow, _CMP_GE_OQ));
+    return _mm256_andnot_ps(_mm256_cmp_ps(x, underflow, _CMP_LT_OQ), e);
+}
+
+/* t / (t + 2) with t = e^2|x| - 1, which keeps its digits near 0. From 2|x| = 20 on that
+ * is 1. NaN passes: min returns its second operand then. */
+static ALWAYS_INLINE __m256 tanh8(__m256 x)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f), one = _mm256_set1_ps(1);
+    __m256 size = _mm256_andnot_ps(sign, x);
+    __m256i n;
+    __m256 t =
+        reduced_exp(_mm256_min_ps(_mm256_set1_ps(20), _mm256_add_ps(size, size)), &n);
+    __m256 power = scaled(one, n);
+    t = fma8(power, t, _mm256_sub_ps(power, one));
+    t = _mm256_div_ps(t, _mm256_add_ps(t, _mm256_set1_ps(2)));
+    return _mm256_or_ps(t, _mm256_and_ps(sign, x));
+}
+
+static ALWAYS_INLINE __m256 sigmoid8(__m256 x)
+{
+    const __m256 one = _mm256_set1_ps(1);
+    __m256 e = exp8(_mm256_xor_ps(x, _mm256_set1_ps(-0.0f)));
+    return _mm256_div_ps(one, _mm256_add_ps(one, e));
+}
+
+static ALWAYS_INLINE __m256 relu8(__m256 x)
+{
+    return _mm256_max_ps(_mm256_setzero_ps(), x);
+}
+
+/* erf(x / sqrt 2) = x P(x^2) / Q(x^2), minimax on [0, 5.25] (8.2e-9); +-1 from there on.
+ */
+static ALWAYS_INLINE __m256 erf8(__m256 x)
+{
+    static const float p[] = {4.923081046e-8f, 1.27445976e-5f, 0.0003113289562f,
+                              0.009201472882f, 0.06490892782f, 0.7978845547f},
+                       q[] = {1.252965761e-6f, 6.997419788e-5f, 0.00181041198f,
+                              0.02786897947f,  0.2480178166f,   1.0f};
+    const __m256 sign = _mm256_set1_ps(-0.0f), edge = _mm256_set1_ps(5.25f);
+    __m256 size = _mm256_andnot_ps(sign, x), c = _mm256_min_ps(edge, size);
+    __m256 z = _mm256_mul_ps(c, c);
+    __m256 y = _mm256_div_ps(_mm256_mul_ps(c, polynomial(z, p, 6)), polynomial(z, q, 6));
+    y = _mm256_blendv_ps(y, _mm256_set1_ps(1), _mm256_cmp_ps(size, edge, _CMP_GE_OQ));
+    return _mm256_or_ps(y, _mm256_and_ps(sign, x));
+}
+
+static ALWAYS_INLINE __m256 gelu_erf8(__m256 x)
+{
+    __m256 half = _mm256_mul_ps(_mm256_set1_ps(0.5f), x);
+    return fma8(half, erf8(x), half);
+}
+
+/* 0.5 (1 + tanh u) is sigmoid(2u). */
+static ALWAYS_INLINE __m256 gelu_tanh8(__m256 x)
+{
+    const __m256 one = _mm256_set1_ps(1), c1 = _mm256_set1_ps(-1.5957691216f),
+                 c3 = _mm256_set1_ps(-0.0713548162726f);
+    __m256 u = _mm256_mul_ps(x, fma8(_mm256_mul_ps(x, x), c3, c1)); /* -2u */
+    return _mm256_div_ps(x, _mm256_add_ps(one, exp8(u)));
+}
+
+static ALWAYS_INLINE void map(size_t n, float *x, __m256 (*f)(__m256))
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm256_storeu_ps(x + i, f(_mm256_loadu_ps(x + i)));
+    if (i < n)
+        store(x + i, n - i, f(load(x + i, n - i)));
+}
+
+static void avx2_exp(size_t n, float *x)
+{
+    map(n, x, exp8);
+}
+
+static void avx2_tanh(size_t n, float *x)
+{
+    map(n, x, tanh8);
+}
+
+static void avx2_sigmoid(size_t n, float *x)
+{
+    map(n, x, sigmoid8);
+}
+
+static void avx2_relu(size_t n, float *x)
+{
+    map(n, x, relu8);
+}
+
+static void avx2_gelu_erf(size_t n, float *x)
+{
+    map(n, x, gelu_erf8);
+}
+
+static void avx2_gelu_tanh(size_t n, float *x)
+{
+    map(n, x, gelu_tanh8);
+}
+
+static void avx2_add(size_t n, const float *x, float *y)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t part = n - i < LANES ? n - i : LANES;
+        store(y + i, part, _mm256_add_ps(load(y + i, part), load(x + i, part)));
+    }
+}
+
+/* ---- rows: softmax, layer norm --------------------------------------------------------
+ */
+
+static ALWAYS_INLINE float max_of(__m256 v)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+static ALWAYS_INLINE double sum_of(__m256d v)
+{
+    __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+}
+
+static ALWAYS_INLINE __m256d low(__m256 v)
+{
+    return _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+}
+
+static ALWAYS_INLINE __m256d high(__m256 v)
+{
+    return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+}
+
+/* x, or `filler` in the lanes past n. */
+static ALWAYS_INLINE __m256 load_filled(const float *p, size_t n, __m256 filler)
+{
+    return n == LANES
+               ? _mm256_loadu_ps(p)
+               : _mm256_blendv_ps(filler, load(p, n), _mm256_castsi256_ps(part_mask(n)));
+}
+
+static ALWAYS_INLINE size_t part_of(size_t n, size_t i)
+{
+    return n - i < LANES ? n - i : LANES;
+}
+
+/* The maximum ignores NaN (second operand of max); exp of it then makes the sum NaN. */
+static void avx2_softmax(size_t n, float *x)
+{
+    const __m256 lowest = _mm256_set1_ps(-INFINITY);
+    __m256 top = lowest;
+    for (size_t i = 0; i < n; i += LANES)
+        top = _mm256_max_ps(load_filled(x + i, part_of(n, i), lowest), top);
+    float max = max_of(top);
+    __m256 shift = _mm256_set1_ps(max == -INFINITY ? 0 : max);
+    __m256d sums = _mm256_setzero_pd();
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t part = part_of(n, i);
+        __m256 e = exp8(_mm256_sub_ps(load_filled(x + i, part, lowest), shift));
+        sums = _mm256_add_pd(sums, _mm256_add_pd(low(e), high(e)));
+        store(x + i, part, e);
+    }
+    double sum = sum_of(sums);
+    __m256 scale = _mm256_set1_ps(sum == 0 ? 0 : (float)(1 / sum));
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t part = part_of(n, i);
+        store(x + i, part, _mm256_mul_ps(load(x + i, part), scale));
+    }
+}
+
+/* x - mean with the mean in two floats, so that a large mean costs no digits. */
+static ALWAYS_INLINE __m256 centred(__m256 x, double mean)
+{
+    float hi = (float)mean, lo = (float)(mean - hi);
+    return _mm256_sub_ps(_mm256_sub_ps(x, _mm256_set1_ps(hi)), _mm256_set1_ps(lo));
+}
+
+static void avx2_layer_norm(size_t D, const float *x, const float *w, const float *b,
+                            float eps, float *y)
+{
+    __m256d sums = _mm256_setzero_pd(), squares = _mm256_setzero_pd();
+    for (size_t i = 0; i < D; i += LANES) {
+        __m256 v = load(x + i, part_of(D, i));
+        sums = _mm256_add_pd(sums, _mm256_add_pd(low(v), high(v)));
+    }
+    double mean = sum_of(sums) / (double)D;
+    for (size_t i = 0; i < D; i += LANES) {
+        size_t part = part_of(D, i);
+        __m256 v = centred(load(x + i, part), mean);
+        v = _mm256_and_ps(v, _mm256_castsi256_ps(part_mask(part)));
+        squares = _mm256_fmadd_pd(low(v), low(v), squares);
+        squares = _mm256_fmadd_pd(high(v), high(v), squares);
+    }
+    double inv = 1 / sqrt(sum_of(squares) / (double)D + eps);
+    const __m256 scale = _mm256_set1_ps((float)inv);
+    for (size_t i = 0; i < D; i += LANES) {
+        size_t part = part_of(D, i);
+        __m256 v = _mm256_mul_ps(centred(load(x + i, part), mean), scale);
+        store(y + i, part, fma8(v, load(w + i, part), load(b + i, part)));
+    }
+}
+
+/* ---- attention ------------------------------------------------------------------------
+ */
+
+/* Eight sums of eight lanes; each by the same tree. */
+static ALWAYS_INLINE __m256 sums_of(const __m256 *a)
+{
+    __m256 s0 = _mm256_hadd_ps(_mm256_hadd_ps(a[0], a[1]), _mm256_hadd_ps(a[2], a[3]));
+    __m256 s1 = _mm256_hadd_ps(_mm256_hadd_ps(a[4], a[5]), _mm256_hadd_ps(a[6], a[7]));
+    return _mm256_add_ps(_mm256_permute2f128_ps(s0, s1, 0x20),
+                         _mm256_permute2f128_ps(s0, s1, 0x31));
+}
+
+/* Eight keys at a time, each one chain over E; the last group repeats its last key. */
+static void avx2_scores(size_t n, size_t E, float scale, const float *q, const float *k,
+                        size_t ld, float *s)
+{
+    for (size_t j = 0; j < n; j += LANES) {
+        size_t part = part_of(n, j);
+        const float *key[LANES];
+        __m256 sum[LANES];
+        for (size_t i = 0; i < LANES; i++) {
+            key[i] = k + (j + (i < part ? i : part - 1)) * ld;
+            sum[i] = _mm256_setzero_ps();
+        }
+        size_t e = 0;
+        for (; e + LANES <= E; e += LANES) {
+            __m256 query = _mm256_loadu_ps(q + e);
+#pragma GCC unroll 8
+            for (size_t i = 0; i < LANES; i++)
+                sum[i] = fma8(query, _mm256_loadu_ps(key[i] + e), sum[i]);
+        }
+        if (e < E) {
+            __m256 query = load(q + e, E - e);
+#pragma GCC unroll 8
+            for (size_t i = 0; i < LANES; i++)
+                sum[i] = fma8(query, load(key[i] + e, E - e), sum[i]);
+        }
+        store(s + j, part, _mm256_mul_ps(sums_of(sum), _mm256_set1_ps(scale)));
+    }
+}
+
+/* `width` floats of acc, in whole vectors and a last one of `part` lanes; `vectors` is a
+ * constant at every call. */
+static ALWAYS_INLINE void weigh_columns(size_t n, const float *p, const float *v,
+                                        size_t ld, float *acc, const int vectors,
+                                        const size_t part)
+{
+    __m256 sum[LANES];
+#pragma GCC unroll 8
+    for (int i = 0; i < vectors; i++)
+        sum[i] = load(acc + i * LANES, part);
+    for (size_t j = 0; j < n; j++, v += ld) {
+        __m256 weight = _mm256_broadcast_ss(p + j);
+#pragma GCC unroll 8
+        for (int i = 0; i < vectors; i++)
+            sum[i] = fma8(weight, load(v + i * LANES, part), sum[i]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < vectors; i++)
+        store(acc + i * LANES, part, sum[i]);
+}
+
+static void avx2_weigh(size_t n, size_t E, const float *p, const float *v, size_t ld,
+                       float *acc)
+{
+    size_t e = 0;
+    for (; e + 8 * LANES <= E; e += 8 * LANES)
+        weigh_columns(n, p, v + e, ld, acc + e, 8, LANES);
+    for (; e + 4 * LANES <= E; e += 4 * LANES)
+        weigh_columns(n, p, v + e, ld, acc + e, 4, LANES);
+    for (; e + LANES <= E; e += LANES)
+        weigh_columns(n, p, v + e, ld, acc + e, 1, LANES);
+    if (e < E)
+        weigh_columns(n, p, v + e, ld, acc + e, 1, E - e);
+}
+
+/* ---- recurrent cells ------------------------------------------------------------------
+ */
+
+static ALWAYS_INLINE void lstm_some(size_t H, float *g, float *c, float *h,
+                                    const size_t n)
+{
+    __m256 i = sigmoid8(load(g, n)), f = sigmoid8(load(g + H, n));
+    __m256 z = tanh8(load(g + 2 * H, n)), o = sigmoid8(load(g + 3 * H, n));
+    __m256 cell = fma8(f, load(c, n), _mm256_mul_ps(i, z));
+    store(g, n, i);
+    store(g + H, n, f);
+    store(g + 2 * H, n, z);
+    store(g + 3 * H, n, o);
+    store(c, n, cell);
+    store(h, n, _mm256_mul_ps(o, tanh8(cell)));
+}
+
+static void avx2_lstm(size_t H, float *g, float *c, float *h)
+{
+    size_t j = 0;
+    for (; j + LANES <= H; j += LANES)
+        lstm_some(H, g + j, c + j, h + j, LANES);
+    if (j < H)
+        lstm_some(H, g + j, c + j, h + j, H - j);
+}
+
+static ALWAYS_INLINE void gru_some(size_t H, float *x, const float *u, float *h,
+                                   const size_t n)
+{
+    __m256 r = sigmoid8(_mm256_add_ps(load(x, n), load(u, n)));
+    __m256 z = sigmoid8(_mm256_add_ps(load(x + H, n), load(u + H, n)));
+    __m256 c = tanh8(fma8(r, load(u + 2 * H, n), load(x + 2 * H, n)));
+    __m256 keep = _mm256_mul_ps(z, load(h, n));
+    store(x, n, r);
+    store(x + H, n, z);
+    store(x + 2 * H, n, c);
+    store(h, n, fma8(_mm256_sub_ps(_mm256_set1_ps(1), z), c, keep));
+}
+
+static void avx2_gru(size_t H, float *x, const float *r, float *h)
+{
+    size_t j = 0;
+    for (; j + LANES <= H; j += LANES)
+        gru_some(H, x + j, r + j, h + j, LANES);
+    if (j < H)
+        gru_some(H, x + j, r + j, h + j, H - j);
+}
 
 void kern_avx2_fill(struct kernels *k)
 {
-    k->name = "avx2";
+    *k = (struct kernels){.name = "avx2",
+                          .matrix_bytes = avx2_matrix_bytes,
+                          .pack = avx2_pack,
+                          .row = avx2_row,
+                          .matmul = avx2_matmul,
+                          .scores = avx2_scores,
+                          .softmax = avx2_softmax,
+                          .weigh = avx2_weigh,
+                          .layer_norm = avx2_layer_norm,
+                          .add = avx2_add,
+                          .exp = avx2_exp,
+                          .tanh = avx2_tanh,
+                          .sigmoid = avx2_sigmoid,
+                          .relu = avx2_relu,
+                          .gelu_erf = avx2_gelu_erf,
+                          .gelu_tanh = avx2_gelu_tanh,
+                          .lstm = avx2_lstm,
+                          .gru = avx2_gru};
 }
+
+#endif

@@ -93,10 +93,12 @@ struct kernels {
     /* One cell update of one sequence; both biases are already in the gates.
      * lstm: g [4H] pre-activations in PyTorch order i,f,g,o; overwritten with the
      * activated gates; c [H] and h [H] with the new state (Hochreiter & Schmidhuber 1997,
-     * forget gate of Gers 2000): c = f*c + i*g, h = o*tanh(c). */
+     * forget gate of Gers 2000): c = f*c + i*g, h = o*tanh(c). Errors: gates as above, c
+     * and h 5e-7 * (1 + |c before|). */
     void (*lstm)(size_t H, float *g, float *c, float *h);
     /* gru: x [3H] = W_i x + b_i, r,z,n; r [3H] = W_h h + b_h; x becomes the activated
-     * gates r,z,n; h = (1-z)*n + z*h with n = tanh(x_n + r*(W_hn h + b_hn)). */
+     * gates r,z,n; h = (1-z)*n + z*h with n = tanh(x_n + r*(W_hn h + b_hn)).
+     * Errors: r and z as above, n and h 5e-7 * (1 + |r_n| + |h before|). */
     void (*gru)(size_t H, float *x, const float *r, float *h);
 };
 
