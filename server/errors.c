@@ -65,6 +65,13 @@ enum problem problem_of_err(const struct err *err)
 void reply_problem(struct reply *r, enum problem p, const char *param,
                    const char *message)
 {
+    reply_problem_details(r, p, param, message, NULL, 0);
+}
+
+void reply_problem_details(struct reply *r, enum problem p, const char *param,
+                           const char *message, const struct problem_detail *details,
+                           size_t n)
+{
     const struct problem_row *row = problem_row(p);
     struct json_writer w = {0};
     reply_done(r);
@@ -75,6 +82,12 @@ void reply_problem(struct reply *r, enum problem p, const char *param,
     json_write_key_string(&w, "type", row->type);
     json_write_key_string(&w, "code", row->code);
     json_write_key_string(&w, "param", param && *param ? param : NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (details[i].text)
+            json_write_key_string(&w, details[i].key, details[i].text);
+        else
+            json_write_key_uint(&w, details[i].key, details[i].number);
+    }
     json_write_end(&w);
     json_write_end(&w);
     buf_put(&w.buf, "\n", 1);

@@ -9,6 +9,9 @@
 #include "model/base/err.h"
 #include "server/reply.h"
 
+#include <stddef.h>
+#include <stdint.h>
+
 enum problem {
     PROBLEM_FRAMING,       /* 400 the request's framing is ambiguous */
     PROBLEM_JSON,          /* 400 not JSON, not an object */
@@ -45,6 +48,18 @@ enum problem problem_of_err(const struct err *err);
  * Retry-After is set for 429 and 503. */
 void reply_problem(struct reply *r, enum problem p, const char *param,
                    const char *message);
+
+/* One more member of the error object. */
+struct problem_detail {
+    const char *key;
+    const char *text; /* NULL: the number */
+    uint64_t number;
+};
+
+/* The same with more to say: a limit's two sides, a hint. */
+void reply_problem_details(struct reply *r, enum problem p, const char *param,
+                           const char *message, const struct problem_detail *details,
+                           size_t n);
 
 /* The same for a struct err. Messages of our own faults (500) are not shown to clients.
  */

@@ -22,7 +22,8 @@
 struct job;
 
 struct job_kind {
-    const char *name; /* "sentiment" */
+    const char *name;  /* "sentiment" */
+    size_t batch_most; /* jobs in one batch, 0 = as many as the scheduler's limits let */
     /* On a worker, without locks. n >= 1 jobs of this kind and one model. Fills `reply`,
      * or `err`, and the timings of every one of them. */
     void (*run)(struct job **jobs, size_t n, struct seq_worker *w);

@@ -190,6 +190,8 @@ static enum err_code read_choice(const struct json_field *f, const json_t *v, vo
                      f->name, json_string_value(v), list);
 }
 
+const char *const JSON_ALL_OR_LAST[] = {"all", "last", NULL};
+
 static enum err_code read_ints(const struct json_field *f, const json_t *v, void *out,
                                struct err *err)
 {
@@ -198,8 +200,15 @@ static enum err_code read_ints(const struct json_field *f, const json_t *v, void
         *ints = (struct json_ints){.all = true};
         return ERR_OK;
     }
+    if (f->choices && json_is_string(v) && strcmp(json_string_value(v), "last") == 0) {
+        *ints = (struct json_ints){.last = true};
+        return ERR_OK;
+    }
     if (!json_is_array(v))
-        return wrong_type(f->name, "a list of integers or \"all\"", v, err);
+        return wrong_type(f->name,
+                          f->choices ? "a list of integers, \"all\" or \"last\""
+                                     : "a list of integers or \"all\"",
+                          v, err);
     size_t n = json_array_size(v);
     if (check_length(f, n, err) != ERR_OK)
         return err->code;

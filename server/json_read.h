@@ -28,7 +28,8 @@ enum json_type {
     JSON_FIELD_NUMBER, /* double; min..max */
     JSON_FIELD_BOOL,   /* bool */
     JSON_FIELD_CHOICE, /* int, the index in `choices` */
-    JSON_FIELD_INTS /* struct json_ints; list of min..max integers, or the word "all" */
+    JSON_FIELD_INTS    /* struct json_ints; list of min..max integers, or the word "all";
+                          or "last", if the row's choices are JSON_ALL_OR_LAST */
 };
 
 /* n bytes of valid UTF-8, possibly with NUL bytes inside, and a zero behind them. */
@@ -43,10 +44,12 @@ struct json_texts {
 };
 
 struct json_ints {
-    int64_t *at; /* NULL: not given, or all */
+    int64_t *at; /* NULL: not given, or a word */
     size_t n;
-    bool all;
+    bool all, last; /* which word */
 };
+
+extern const char *const JSON_ALL_OR_LAST[];
 
 struct json_field {
     const char *name;

@@ -252,6 +252,12 @@ void json_write_floats(struct json_writer *w, const float *values, size_t n,
     json_write_end(w);
 }
 
+void json_write_raw(struct json_writer *w, const char *json, size_t n)
+{
+    separate(w);
+    buf_put(&w->buf, json, n);
+}
+
 void json_write_key_string(struct json_writer *w, const char *key, const char *s)
 {
     json_write_key(w, key);

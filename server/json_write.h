@@ -53,6 +53,9 @@ void json_write_fixed(struct json_writer *w, double value, unsigned decimals);
 void json_write_floats(struct json_writer *w, const float *values, size_t n,
                        unsigned decimals);
 
+/* n bytes that are one JSON value already. */
+void json_write_raw(struct json_writer *w, const char *json, size_t n);
+
 /* Shorthands: key and value. */
 void json_write_key_string(struct json_writer *w, const char *key, const char *s);
 void json_write_key_uint(struct json_writer *w, const char *key, uint64_t value);

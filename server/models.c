@@ -168,12 +168,25 @@ const struct model *models_find(const struct models *m, const char *name, size_t
     return NULL;
 }
 
+/* How much a map shows: every token to every token, to those before it, one row. */
+static int mask_rank(enum seq_mask mask)
+{
+    return mask == SEQ_MASK_FULL ? 0 : mask == SEQ_MASK_CAUSAL ? 1 : 2;
+}
+
 const struct model *models_default(const struct models *m, enum seq_task task)
 {
-    for (size_t i = 0; i < m->n; i++)
-        if (m->at[m->preferred[i]].info->tasks & (unsigned)task)
-            return &m->at[m->preferred[i]];
-    return NULL;
+    const struct model *best = NULL;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct model *one = &m->at[m->preferred[i]];
+        if (!(one->info->tasks & (unsigned)task))
+            continue;
+        if (task != SEQ_ATTENTION)
+            return one;
+        if (!best || mask_rank(one->info->mask) < mask_rank(best->info->mask))
+            best = one;
+    }
+    return best;
 }
 
 static const char *task_name(enum seq_task task)

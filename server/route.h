@@ -13,6 +13,7 @@
 
 struct server;
 struct route;
+struct route_doc; /* api/openapi.h */
 
 enum { ROUTE_ARGS = 2 };
 
@@ -52,6 +53,8 @@ struct route {
     route_fn handle;
     const char *summary; /* one line for openapi.json; NULL = not shown there */
     bool quiet;          /* access line only at log level debug (probes) */
+    const struct route_doc
+        *doc; /* what openapi.json tells about it; NULL without summary */
 };
 
 #endif

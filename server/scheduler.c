@@ -52,7 +52,10 @@ static size_t take_batch_locked(struct scheduler *s, struct job **batch)
     size_t n = 0, cost = 0;
     const struct job *first = s->head;
     struct job **link = &s->head;
-    while (*link && n < s->limits.batch_jobs) {
+    size_t most = s->limits.batch_jobs;
+    if (first && first->kind->batch_most && first->kind->batch_most < most)
+        most = first->kind->batch_most;
+    while (*link && n < most) {
         struct job *job = *link;
         bool fits = n == 0 || job->cost <= s->limits.batch_cost - cost;
         if (job->kind != first->kind || job->model != first->model) {
