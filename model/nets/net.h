@@ -21,15 +21,17 @@ struct net_state; /* one sequence's memory: (h,c) or a KV cache; one owner at a 
 /* A ragged batch: tokens of all sequences end to end, no padding. */
 struct net_batch {
     size_t B;
-    const size_t *starts; /* [B+1]; sequence b is ids[starts[b]..starts[b+1]), never empty */
-    const int32_t *ids;   /* [T], each < V (the task checks) */
-    const uint8_t *types; /* [T] token types, or NULL = all 0 */
-    struct net_state *const *states; /* [B], continued and advanced; or NULL: all fresh */
+    const size_t
+        *starts;        /* [B+1]; sequence b is ids[starts[b]..starts[b+1]), not empty */
+    const int32_t *ids; /* [T] */
+    const uint8_t *types; /* [T] token types, or NULL = all 0; only BERT reads them */
+    struct net_state *const *states; /* [B], all different, continued and advanced; or
+                                        NULL: all fresh */
 };
 
 /* What a worker lends to a forward pass. */
 struct exec {
-    const struct kernels *k;
+    const struct kernels *k; /* the net's own */
     struct arena *tmp;
     struct crew *crew;         /* may be NULL */
     const struct trace *trace; /* may be NULL */
@@ -42,39 +44,49 @@ enum net_want {
 };
 
 struct net_ops {
-    /* Bytes of arena that forward(batch of B sequences, T tokens, longest `longest`,
-     * wanting `want`) takes, and logits of R rows. */
+    /* Bytes of arena that forward(B sequences, T tokens in all, longest `longest`, tokens
+     * already in states not counted) takes at most; grows with each of the three. */
     size_t (*scratch_bytes)(const struct net *n, size_t B, size_t T, size_t longest,
                             enum net_want want);
+    /* ERR_LIMIT past the context, ERR_INPUT for an id or type out of range, ERR_TASK for
+     * rows this net doesn't make (NET_LABELS without classifier or on states, hidden rows
+     * of an encoder), ERR_NOMEM when a cache can't grow, ERR_BUG on a short arena: states
+     * are then as before. */
     enum err_code (*forward)(const struct net *n, const struct net_batch *batch,
-                             enum net_want want, float *y, struct exec *x, struct err *err);
-    /* y [R,V] = output layer of h [R,D']. LM heads only. */
+                             enum net_want want, float *y, struct exec *x,
+                             struct err *err);
+    /* y [R,V] = output layer of h [R,D']. LM heads only. Takes no arena. */
     enum err_code (*logits)(const struct net *n, size_t R, const float *h, float *y,
                             struct exec *x, struct err *err);
 
-    /* States: NULL for nets without (encoders, bidirectional RNNs). */
-    enum err_code (*state_new)(const struct net *n, struct net_state **out, struct err *err);
-    void (*state_free)(struct net_state *s);
+    /* States: NULL for nets without (encoders, bidirectional RNNs). Copies of a KV cache
+     * share memory until one of them writes, so they cost next to nothing. */
+    enum err_code (*state_new)(const struct net *n, struct net_state **out,
+                               struct err *err);
+    void (*state_free)(struct net_state *s); /* NULL is fine */
     enum err_code (*state_copy)(struct net_state *to, const struct net_state *from,
                                 struct err *err); /* both of the same net */
     void (*state_reset)(struct net_state *s);
-    size_t (*state_bytes)(const struct net_state *s);  /* memory held */
+    size_t (*state_bytes)(const struct net_state *s);  /* memory held, shared included */
     size_t (*state_length)(const struct net_state *s); /* positions fed so far */
-    void (*free)(struct net *n);
+
+    /* Frees what the architecture's struct holds beyond struct net. */
+    void (*done)(struct net *n);
 };
 
 struct net {
     const struct net_ops *ops;
     const struct kernels *k;
-    struct config cfg;    /* owned */
-    size_t out_width;     /* D' of forward */
+    struct config cfg;     /* owned */
+    size_t out_width;      /* D' of forward */
     size_t resident_bytes; /* weights as held in memory */
 };
 
-/* Builds the net that cfg asks for; takes what it needs from w (and calls weights_finish).
- * take_cfg is owned by the net, also on failure. */
-enum err_code net_load(struct config *take_cfg, struct weights *w, const struct kernels *k,
-                       struct net **out, struct err *err) MUST_CHECK;
-void net_free(struct net *n);
+/* Builds the net that cfg asks for; takes what it needs from w (and calls
+ * weights_finish). *take_cfg is owned by the net, also on failure, and zeroed. */
+enum err_code net_load(struct config *take_cfg, struct weights *w,
+                       const struct kernels *k, struct net **out,
+                       struct err *err) MUST_CHECK;
+void net_free(struct net *n); /* NULL is fine */
 
 #endif

@@ -1,0 +1,238 @@
+#include "model/nets/builder.h"
+
+#include "model/base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Big matrices are read and packed in pieces of about this many floats, so that loading
+ * needs little more memory than the net. */
+enum { PIECE_FLOATS = 1 << 18, NAME_BYTES = 128 };
+
+struct name {
+    char s[NAME_BYTES];
+};
+
+static struct name full_name(const struct builder *b, const char *name, const char *more)
+{
+    struct name n;
+    snprintf(n.s, sizeof n.s, "%s%s%s", b->scope, name, more);
+    return n;
+}
+
+void builder_fail(struct builder *b, enum err_code code, const char *fmt, ...)
+{
+    if (b->rc != ERR_OK)
+        return;
+    char msg[ERR_MSG_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(msg, sizeof msg, fmt, args);
+    va_end(args);
+    b->rc = err_set(b->err, code, "%s", msg);
+}
+
+void builder_scope(struct builder *b, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(b->scope, sizeof b->scope, fmt, args);
+    va_end(args);
+}
+
+bool builder_has(const struct builder *b, const char *name)
+{
+    return weights_has(b->w, full_name(b, name, "").s);
+}
+
+void *builder_array(struct builder *b, size_t n, size_t size)
+{
+    if (b->rc != ERR_OK)
+        return NULL;
+    void *p = mem_zero(n, size);
+    if (!p)
+        builder_fail(b, ERR_NOMEM, "out of memory: %zu times %zu bytes", n, size);
+    return p;
+}
+
+float *builder_floats(struct builder *b, size_t n)
+{
+    if (b->rc != ERR_OK)
+        return NULL;
+    float *p = mem_aligned(n, sizeof *p);
+    if (!p)
+        builder_fail(b, ERR_NOMEM, "out of memory: %zu weights", n);
+    else
+        b->bytes += n * sizeof *p;
+    return p;
+}
+
+void builder_read(struct builder *b, const char *name, size_t n, float *out)
+{
+    if (b->rc == ERR_OK)
+        b->rc = weights_get(b->w, full_name(b, name, "").s, 1, &n, out, b->err);
+}
+
+/* A wrong shape is refused before memory is taken for the right one: a config.json may
+ * ask for anything. */
+static void check_shape(struct builder *b, const char *name, size_t rows, size_t columns)
+{
+    size_t shape[2] = {rows, columns};
+    if (b->rc == ERR_OK)
+        b->rc =
+            weights_get_rows(b->w, full_name(b, name, "").s, shape, 0, 0, NULL, b->err);
+}
+
+float *builder_vector(struct builder *b, const char *name, size_t n)
+{
+    if (b->rc == ERR_OK && weights_rows(b->w, full_name(b, name, "").s) != n) {
+        builder_read(b, name, n, NULL); /* fails, and says why */
+        builder_fail(b, ERR_BUG, "%s%s: shape changed while loading", b->scope, name);
+    }
+    float *v = builder_floats(b, n);
+    builder_read(b, name, n, v);
+    if (b->rc == ERR_OK)
+        return v;
+    mem_free(v);
+    return NULL;
+}
+
+void builder_matrix(struct builder *b, struct matrix *m, size_t N, size_t K)
+{
+    if (b->rc != ERR_OK)
+        return;
+    size_t bytes = b->k->matrix_bytes(N, K);
+    m->data = bytes ? mem_aligned(bytes, 1) : NULL;
+    if (!m->data) {
+        builder_fail(b, ERR_NOMEM, "out of memory: a matrix [%zu,%zu]", N, K);
+        return;
+    }
+    m->N = N;
+    m->K = K;
+    b->bytes += bytes;
+}
+
+static size_t piece_rows(size_t n, size_t K)
+{
+    size_t rows = PIECE_FLOATS / K + 1;
+    return rows < n ? rows : n;
+}
+
+void builder_rows(struct builder *b, struct matrix *m, const char *name, size_t first,
+                  size_t n)
+{
+    check_shape(b, name, n, m->K);
+    if (b->rc != ERR_OK)
+        return;
+    size_t shape[2] = {n, m->K}, step = piece_rows(n, m->K);
+    float *piece = mem_alloc(step * m->K, sizeof *piece);
+    if (!piece)
+        builder_fail(b, ERR_NOMEM, "out of memory: rows of %s", name);
+    for (size_t r = 0; r < n && b->rc == ERR_OK; r += step) {
+        size_t end = r + step < n ? r + step : n;
+        b->rc = weights_get_rows(b->w, full_name(b, name, "").s, shape, r, end, piece,
+                                 b->err);
+        if (b->rc == ERR_OK)
+            b->k->pack(m, first + r, first + end, piece, false);
+    }
+    mem_free(piece);
+}
+
+void builder_packed(struct builder *b, struct matrix *m, const char *name, size_t N,
+                    size_t K)
+{
+    check_shape(b, name, N, K);
+    builder_matrix(b, m, N, K);
+    builder_rows(b, m, name, 0, N);
+}
+
+void builder_linear(struct builder *b, struct linear *l, const char *name, size_t N,
+                    size_t K)
+{
+    struct name weight = full_name(b, name, ".weight"),
+                bias = full_name(b, name, ".bias");
+    size_t scope = strlen(b->scope);
+    builder_packed(b, &l->w, weight.s + scope, N, K);
+    l->bias = builder_vector(b, bias.s + scope, N);
+}
+
+void builder_conv1d(struct builder *b, struct linear *l, const char *name, size_t N,
+                    size_t K)
+{
+    struct name weight = full_name(b, name, ".weight"),
+                bias = full_name(b, name, ".bias");
+    size_t scope = strlen(b->scope), shape[2] = {K, N};
+    check_shape(b, weight.s + scope, K, N);
+    builder_matrix(b, &l->w, N, K);
+    if (b->rc != ERR_OK)
+        return;
+    float *whole = mem_alloc(N * K, sizeof *whole); /* [K,N] */
+    if (!whole)
+        builder_fail(b, ERR_NOMEM, "out of memory: %s", weight.s);
+    else
+        b->rc = weights_get(b->w, weight.s, 2, shape, whole, b->err);
+    if (b->rc == ERR_OK)
+        b->k->pack(&l->w, 0, N, whole, true);
+    mem_free(whole);
+    l->bias = builder_vector(b, bias.s + scope, N);
+}
+
+void builder_norm(struct builder *b, struct norm *n, const char *name, size_t D,
+                  float eps)
+{
+    size_t scope = strlen(b->scope);
+    bool old = weights_has(b->w, full_name(b, name, ".gamma").s);
+    struct name w = full_name(b, name, old ? ".gamma" : ".weight");
+    struct name bias = full_name(b, name, old ? ".beta" : ".bias");
+    n->D = D;
+    n->eps = eps;
+    n->w = builder_vector(b, w.s + scope, D);
+    n->b = builder_vector(b, bias.s + scope, D);
+}
+
+void builder_embedding(struct builder *b, struct embedding *t, const char *name, size_t V,
+                       size_t D)
+{
+    size_t shape[2] = {V, D};
+    check_shape(b, name, V, D);
+    t->D = D;
+    t->table = builder_floats(b, b->rc == ERR_OK ? V * D : 0);
+    if (b->rc == ERR_OK)
+        b->rc = weights_get_rows(b->w, full_name(b, name, "").s, shape, 0, V, t->table,
+                                 b->err);
+}
+
+void builder_tied(struct builder *b, struct embedding *t, struct matrix *m,
+                  const char *name, size_t V, size_t D)
+{
+    builder_packed(b, m, name, V, D);
+    t->D = D;
+    t->packed = m;
+}
+
+/* Some tools write a tied matrix twice. Only the same values can be served from one. */
+void builder_copy(struct builder *b, const struct matrix *m, const char *name,
+                  const char *copy)
+{
+    if (b->rc != ERR_OK || !builder_has(b, copy))
+        return;
+    size_t shape[2] = {m->N, m->K};
+    float *rows = mem_alloc(2 * m->K, sizeof *rows); /* [2,K] */
+    if (!rows)
+        builder_fail(b, ERR_NOMEM, "out of memory: a row of %s", copy);
+    for (size_t r = 0; r < m->N && b->rc == ERR_OK; r++) {
+        b->rc = weights_get_rows(b->w, full_name(b, copy, "").s, shape, r, r + 1, rows,
+                                 b->err);
+        if (b->rc != ERR_OK)
+            break;
+        b->k->row(m, r, rows + m->K);
+        for (size_t k = 0; k < m->K && b->rc == ERR_OK; k++)
+            if (rows[k] != rows[m->K + k])
+                builder_fail(b, ERR_MISMATCH,
+                             "%s differs from %s in row %zu, but config.json ties them "
+                             "(tie_word_embeddings)",
+                             copy, name, r);
+    }
+    mem_free(rows);
+}

@@ -1,0 +1,70 @@
+/* Builder: takes the tensors of one net from a model folder, checks their shapes and
+ * packs them for the kernels in use. Load time only, one thread.
+ *
+ * The first failure stays in `rc` (and in *err); every later call does nothing, so that a
+ * loader reads as a list of tensors with one check at its end. Names are looked up behind
+ * the scope, "h.3." + "attn.c_proj.weight". Memory taken belongs to the net, which frees
+ * it with mem_free. */
+#ifndef SEQ_NETS_BUILDER_H
+#define SEQ_NETS_BUILDER_H
+
+#include "model/base/err.h"
+#include "model/kernels/kernels.h"
+#include "model/load/weights.h"
+#include "model/nets/layers.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct builder {
+    struct weights *w;
+    const struct kernels *k;
+    struct err *err;
+    enum err_code rc;
+    size_t bytes; /* of weights, as they lie in memory */
+    char scope[48];
+};
+
+void builder_fail(struct builder *b, enum err_code code, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+void builder_scope(struct builder *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+bool builder_has(const struct builder *b, const char *name);
+
+/* n zeroed floats, n elements of `size` bytes that aren't weights; NULL on failure. */
+float *builder_floats(struct builder *b, size_t n);
+void *builder_array(struct builder *b, size_t n, size_t size);
+
+/* Tensor [n] into out. */
+void builder_read(struct builder *b, const char *name, size_t n, float *out);
+/* Tensor [n] as a vector of its own. */
+float *builder_vector(struct builder *b, const char *name, size_t n);
+
+/* Memory for a packed W [N,K], all zero. */
+void builder_matrix(struct builder *b, struct matrix *m, size_t N, size_t K);
+/* Tensor [n,K] becomes rows first..first+n-1 of m. */
+void builder_rows(struct builder *b, struct matrix *m, const char *name, size_t first,
+                  size_t n);
+/* Tensor [N,K] as a packed matrix of its own. */
+void builder_packed(struct builder *b, struct matrix *m, const char *name, size_t N,
+                    size_t K);
+/* name.weight [N,K] and name.bias [N]. */
+void builder_linear(struct builder *b, struct linear *l, const char *name, size_t N,
+                    size_t K);
+/* GPT-2's Conv1D: the same with name.weight [K,N]. */
+void builder_conv1d(struct builder *b, struct linear *l, const char *name, size_t N,
+                    size_t K);
+/* name.weight and name.bias [D], or gamma and beta, as BERT's first files call them. */
+void builder_norm(struct builder *b, struct norm *n, const char *name, size_t D,
+                  float eps);
+/* Tensor [V,D] as a plain table. */
+void builder_embedding(struct builder *b, struct embedding *t, const char *name, size_t V,
+                       size_t D);
+/* A packed matrix [V,D] that is the look-up table `name` and an output layer as well. */
+void builder_tied(struct builder *b, struct embedding *t, struct matrix *m,
+                  const char *name, size_t V, size_t D);
+/* A file that holds the tied matrix m (tensor `name`) a second time, as `copy`, must hold
+ * the same values there. */
+void builder_copy(struct builder *b, const struct matrix *m, const char *name,
+                  const char *copy);
+
+#endif

@@ -1,0 +1,53 @@
+/* Cache: the keys and values of one sequence of a decoder, in blocks of positions.
+ *
+ * Blocks are counted and shared between copies; a copy costs a list of pointers. Whoever
+ * writes into a block that others hold too takes a copy of it first, so only the last,
+ * half-filled block is ever copied. One owner at a time per cache; the copies may live in
+ * different threads. */
+#ifndef SEQ_NETS_CACHE_H
+#define SEQ_NETS_CACHE_H
+
+#include "model/base/err.h"
+#include "model/nets/net.h"
+
+#include <stddef.h>
+
+enum { CACHE_BLOCK = 16 }; /* positions */
+
+struct cache;
+
+struct cache_shape {
+    size_t n_layers, N, E; /* E = width of one head */
+    size_t context;        /* most positions, > 0 */
+};
+
+enum err_code cache_new(const struct cache_shape *shape, struct cache **out,
+                        struct err *err) MUST_CHECK;
+void cache_free(struct cache *c); /* NULL is fine */
+/* Both of the same shape. `to` shares what `from` holds now. */
+void cache_copy(struct cache *to, const struct cache *from);
+void cache_reset(struct cache *c);
+size_t cache_bytes(const struct cache *c); /* blocks shared with others included */
+size_t cache_length(const struct cache *c);
+
+/* The cache that a decoder's state is; NULL in a batch without states. */
+static inline struct cache *cache_of(const struct net_batch *batch, size_t b)
+{
+    return batch->states ? (struct cache *)batch->states[b] : NULL;
+}
+
+/* Makes sure of room for n more positions that nobody else sees. ERR_LIMIT past the
+ * context, ERR_NOMEM; the cache then holds what it held. */
+enum err_code cache_reserve(struct cache *c, size_t n, struct err *err) MUST_CHECK;
+/* Keys and values of one layer of the n positions behind the length, reserved before:
+ * rows k, v [n,ld] of which N*E floats are used. */
+void cache_put(struct cache *c, size_t layer, size_t n, const float *k, const float *v,
+               size_t ld);
+/* The n positions put in every layer are now part of the sequence. */
+void cache_advance(struct cache *c, size_t n);
+
+/* Keys, values [CACHE_BLOCK,E] of one head: positions block*CACHE_BLOCK and on. */
+const float *cache_keys(const struct cache *c, size_t layer, size_t head, size_t block);
+const float *cache_values(const struct cache *c, size_t layer, size_t head, size_t block);
+
+#endif

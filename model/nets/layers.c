@@ -1,0 +1,222 @@
+#include "model/nets/layers.h"
+
+#include "model/base/mem.h"
+#include "model/nets/dims.h"
+
+#include <string.h>
+
+layer_act layer_act_of(const struct kernels *k, enum act act)
+{
+    switch (act) {
+    case ACT_GELU_ERF:
+        return k->gelu_erf;
+    case ACT_GELU_TANH:
+        return k->gelu_tanh;
+    case ACT_RELU:
+        return k->relu;
+    case ACT_TANH:
+        return k->tanh;
+    case ACT_SILU:
+        break;
+    }
+    return NULL;
+}
+
+void linear_done(struct linear *l)
+{
+    mem_free(l->w.data);
+    mem_free(l->bias);
+}
+
+void norm_done(struct norm *n)
+{
+    mem_free(n->w);
+    mem_free(n->b);
+}
+
+/* ---- splitting ------------------------------------------------------------------- */
+
+/* What one slice should take: handing it over costs a few microseconds. */
+enum { SLICE_NS = 50000 };
+
+void layer_rows(struct exec *x, size_t n, size_t ns, crew_fn fn, void *arg)
+{
+    size_t grain = SLICE_NS / (ns ? ns : 1) + 1;
+    if (!x->crew || n / 2 < grain)
+        fn(arg, 0, n);
+    else
+        crew_for(x->crew, n, grain, fn, arg);
+}
+
+/* ---- products -------------------------------------------------------------------- */
+
+struct linear_job {
+    const struct kernels *k;
+    const struct linear *l;
+    struct product p;
+    layer_act act; /* or NULL */
+};
+
+/* Column blocks first..last-1 of KERNELS_COLUMNS each. */
+static void linear_blocks(void *arg, size_t first, size_t last)
+{
+    const struct linear_job *j = arg;
+    struct product p = j->p;
+    size_t N = j->l->w.N;
+    p.first = first * KERNELS_COLUMNS;
+    p.last = last * KERNELS_COLUMNS < N ? last * KERNELS_COLUMNS : N;
+    j->k->matmul(&j->l->w, &p);
+    if (!j->act)
+        return;
+    if (p.last - p.first == N)
+        j->act(p.M * N, p.y);
+    else
+        for (size_t m = 0; m < p.M; m++)
+            j->act(p.last - p.first, p.y + m * p.ldy + p.first);
+}
+
+/* Time of one column block, in ns: the larger of the arithmetic (50 flop/ns) and of
+ * reading the weights (15 B/ns), as measured on Zen 3. Only the split depends on it. */
+static size_t block_ns(size_t M, size_t K)
+{
+    size_t flops = M * K * 2 * KERNELS_COLUMNS / 50, bytes = K * 4 * KERNELS_COLUMNS / 15;
+    return flops > bytes ? flops : bytes;
+}
+
+static void linear_run(struct exec *x, struct linear_job *j)
+{
+    size_t N = j->l->w.N, K = j->l->w.K;
+    if (j->p.M == 0)
+        return;
+    j->k = x->k;
+    j->p.ldx = K;
+    j->p.ldy = N;
+    j->p.bias = j->l->bias;
+    layer_rows(x, (N + KERNELS_COLUMNS - 1) / KERNELS_COLUMNS, block_ns(j->p.M, K),
+               linear_blocks, j);
+}
+
+void layer_linear(struct exec *x, const struct linear *l, size_t M, const float *in,
+                  float *y)
+{
+    layer_linear_act(x, l, NULL, M, in, y);
+}
+
+void layer_linear_add(struct exec *x, const struct linear *l, size_t M, const float *in,
+                      float *y)
+{
+    struct linear_job j = {.l = l, .p = {.M = M, .x = in, .y = y, .accumulate = true}};
+    linear_run(x, &j);
+}
+
+void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, size_t M,
+                      const float *in, float *y)
+{
+    struct linear_job j = {.l = l, .act = act, .p = {.M = M, .x = in, .y = y}};
+    linear_run(x, &j);
+}
+
+size_t layer_mlp_rows(size_t M)
+{
+    return M < DIMS_CHUNK ? M : DIMS_CHUNK;
+}
+
+void layer_mlp(struct exec *x, const struct mlp *m, size_t M, const float *in, float *f,
+               float *y)
+{
+    size_t D = m->down.w.N;
+    for (size_t r = 0; r < M; r += DIMS_CHUNK) {
+        size_t rows = layer_mlp_rows(M - r);
+        layer_linear_act(x, &m->up, m->act, rows, in + r * D, f);
+        layer_linear_add(x, &m->down, rows, f, y + r * D);
+    }
+}
+
+/* ---- rows ------------------------------------------------------------------------ */
+
+struct norm_job {
+    const struct kernels *k;
+    const struct norm *n;
+    const float *in; /* [M,D] */
+    float *y;        /* [M,D] */
+};
+
+static void norm_rows(void *arg, size_t first, size_t last)
+{
+    const struct norm_job *j = arg;
+    size_t D = j->n->D;
+    for (size_t r = first; r < last; r++)
+        j->k->layer_norm(D, j->in + r * D, j->n->w, j->n->b, j->n->eps, j->y + r * D);
+}
+
+void layer_norm(struct exec *x, const struct norm *n, size_t M, const float *in, float *y)
+{
+    struct norm_job j = {.k = x->k, .n = n, .in = in, .y = y};
+    layer_rows(x, M, n->D / 2, norm_rows, &j);
+}
+
+void layer_embed(const struct kernels *k, const struct embedding *t, size_t id,
+                 float *out)
+{
+    if (t->table)
+        memcpy(out, t->table + id * t->D, t->D * sizeof *out);
+    else
+        k->row(t->packed, id, out);
+}
+
+/* ---- a pass ---------------------------------------------------------------------- */
+
+size_t layer_scratch(const size_t *floats, size_t n)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!mem_add(sum, arena_float_cost(floats[i]), &sum))
+            return SIZE_MAX;
+    return sum;
+}
+
+enum err_code layer_take(struct arena *a, const size_t *floats, size_t n, float **blocks,
+                         struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        blocks[i] = arena_floats(a, floats[i]);
+        if (!blocks[i] && floats[i])
+            return err_set(err, ERR_BUG, "arena of %zu bytes is too small for the pass",
+                           a->cap);
+    }
+    return ERR_OK;
+}
+
+enum err_code layer_check(const struct net *n, const struct net_batch *batch,
+                          const struct exec *x, size_t *longest, struct err *err)
+{
+    size_t most = 0;
+    if (x->k != n->k)
+        return err_set(err, ERR_BUG, "weights are packed for %s, the pass runs on %s",
+                       n->k->name, x->k->name);
+    for (size_t b = 0; b < batch->B; b++) {
+        size_t len = batch->starts[b + 1] - batch->starts[b];
+        if (batch->starts[b + 1] <= batch->starts[b])
+            return err_set(err, ERR_BUG, "sequence %zu of a batch is empty", b);
+        most = len > most ? len : most;
+    }
+    size_t T = batch->starts[batch->B];
+    for (size_t t = 0; t < T; t++)
+        if (batch->ids[t] < 0 || (size_t)batch->ids[t] >= n->cfg.vocab)
+            return err_set(err, ERR_INPUT, "token id %d is outside the vocabulary of %zu",
+                           (int)batch->ids[t], n->cfg.vocab);
+    *longest = most;
+    return ERR_OK;
+}
+
+void layer_trace_hidden(const struct net *n, const struct net_batch *batch,
+                        const struct exec *x, size_t layer, size_t D, const float *h)
+{
+    if (!x->trace || !x->trace->hidden)
+        return;
+    for (size_t b = 0; b < batch->B; b++) {
+        size_t start = batch->starts[b], len = batch->starts[b + 1] - start;
+        size_t past = batch->states ? n->ops->state_length(batch->states[b]) : 0;
+        x->trace->hidden(x->trace->arg, b, layer, past, len, D, h + start * D);
+    }
+}

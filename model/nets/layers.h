@@ -1,0 +1,86 @@
+/* Layers: the steps that all nets share, on row-major f32 rows. Any thread with its own
+ * exec; nothing here allocates.
+ *
+ * Each function splits its work over the idle members of x->crew where a slice is worth
+ * handing over (some 50 us); every output element is computed whole by one thread, so the
+ * bits are the same however it was split. */
+#ifndef SEQ_NETS_LAYERS_H
+#define SEQ_NETS_LAYERS_H
+
+#include "model/nets/net.h"
+
+/* y = x W^T + bias. */
+struct linear {
+    struct matrix w; /* [N,K] */
+    float *bias;     /* [N] or NULL */
+};
+
+struct norm {
+    size_t D;
+    float eps;
+    float *w, *b; /* [D] */
+};
+
+/* A look-up table: plain, or the rows of a packed matrix that is also the output layer.
+ */
+struct embedding {
+    size_t D;
+    float *table;                /* [V,D], or NULL: */
+    const struct matrix *packed; /* [V,D] */
+};
+
+/* An activation, in place; an entry of struct kernels. */
+typedef void (*layer_act)(size_t n, float *x);
+
+/* The kernel of an activation named in config.json; NULL if there is none. */
+layer_act layer_act_of(const struct kernels *k, enum act act);
+
+void linear_done(struct linear *l);
+void norm_done(struct norm *n);
+
+/* y [M,N] = x [M,K] W^T + bias; _add: y += that; _act: then y = act(y). */
+void layer_linear(struct exec *x, const struct linear *l, size_t M, const float *in,
+                  float *y);
+void layer_linear_add(struct exec *x, const struct linear *l, size_t M, const float *in,
+                      float *y);
+void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, size_t M,
+                      const float *in, float *y);
+
+/* y [M,D] += down(act(up(in [M,D]))), DIMS_CHUNK rows at a time; in may be y.
+ * f [layer_mlp_rows(M), F]. */
+struct mlp {
+    struct linear up, down; /* [F,D], [D,F] */
+    layer_act act;
+};
+size_t layer_mlp_rows(size_t M);
+void layer_mlp(struct exec *x, const struct mlp *m, size_t M, const float *in, float *f,
+               float *y);
+
+/* y [M,D] = norm(in [M,D]), row by row; y may be in. */
+void layer_norm(struct exec *x, const struct norm *n, size_t M, const float *in,
+                float *y);
+
+/* out [D] = row `id` of the table. */
+void layer_embed(const struct kernels *k, const struct embedding *t, size_t id,
+                 float *out);
+
+/* fn over rows 0..n-1, each of which takes about `ns` nanoseconds. */
+void layer_rows(struct exec *x, size_t n, size_t ns, crew_fn fn, void *arg);
+
+/* Scratch as a list of sizes in floats: what they cost in an arena, and the blocks. Both
+ * ends of a promise come from one list that way. ERR_BUG on a short arena. */
+size_t layer_scratch(const size_t *floats, size_t n);
+enum err_code layer_take(struct arena *a, const size_t *floats, size_t n, float **blocks,
+                         struct err *err) MUST_CHECK;
+
+/* Every id below V, every sequence not empty, the kernels those of the net. *longest gets
+ * the longest sequence. */
+enum err_code layer_check(const struct net *n, const struct net_batch *batch,
+                          const struct exec *x, size_t *longest,
+                          struct err *err) MUST_CHECK;
+
+/* Tells x->trace, if it asks, the hidden rows h [T,D] of a whole batch. */
+void layer_trace_hidden(const struct net *n, const struct net_batch *batch,
+                        const struct exec *x, size_t layer, size_t D, const float *h);
+
+#endif

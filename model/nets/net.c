@@ -1,0 +1,62 @@
+#include "model/nets/net.h"
+
+#include "model/base/mem.h"
+#include "model/nets/bert.h"
+#include "model/nets/builder.h"
+#include "model/nets/gpt2.h"
+#include "model/nets/rnn.h"
+
+/* One row per architecture. */
+static const struct row {
+    enum arch arch;
+    size_t (*size)(void);
+    void (*load)(struct net *n, struct builder *b);
+} table[] = {
+    {ARCH_RNN, rnn_size, rnn_load},
+    {ARCH_GPT2, gpt2_size, gpt2_load},
+    {ARCH_BERT, bert_size, bert_load},
+};
+
+static const struct row *find(enum arch arch)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (table[i].arch == arch)
+            return &table[i];
+    return NULL;
+}
+
+enum err_code net_load(struct config *take_cfg, struct weights *w,
+                       const struct kernels *k, struct net **out, struct err *err)
+{
+    struct builder b = {.w = w, .k = k, .err = err};
+    const struct row *row = find(take_cfg->arch);
+    struct net *n = row ? mem_zero(1, row->size()) : NULL;
+    if (!n) {
+        config_done(take_cfg);
+        *take_cfg = (struct config){0};
+        return row ? err_set(err, ERR_NOMEM, "out of memory: net")
+                   : err_set(err, ERR_BUG, "an architecture without a net");
+    }
+    n->k = k;
+    n->cfg = *take_cfg;
+    *take_cfg = (struct config){0};
+    row->load(n, &b);
+    if (b.rc == ERR_OK)
+        b.rc = weights_finish(w, err);
+    n->resident_bytes = b.bytes;
+    if (b.rc == ERR_OK)
+        *out = n;
+    else
+        net_free(n);
+    return b.rc;
+}
+
+void net_free(struct net *n)
+{
+    if (!n)
+        return;
+    if (n->ops)
+        n->ops->done(n);
+    config_done(&n->cfg);
+    mem_free(n);
+}
