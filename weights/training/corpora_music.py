@@ -18,7 +18,7 @@ SEED = 20261123
 NAMES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
 BAR_ACCENT = 105
 TICKS_PER_SIXTEENTH = 120    # every file has 480 ticks to a quarter
-SHIFTS = (-3, -2, -1, 1, 2, 3)
+SHIFTS = (-7, -5, -2, 2, 5, 7)
 NOTE = re.compile(r"([A-G]#?)(\d):(.+)")
 
 
@@ -149,6 +149,8 @@ def load_tunes(data, report=print):
 
 
 def augmented(lines):
-    """Every tune as it is and moved by up to three semitones either way."""
+    """Every tune as it is and moved by a tone, a fourth and a fifth either way:
+    from the usual keys to other usual ones. Chosen by the dev figure of the n-gram
+    model (nats per word: none 2.27, -3 to 3 semitones 2.35, these 2.19)."""
     moved = [transpose(line, shift) for shift in SHIFTS for line in lines]
     return lines + moved
