@@ -131,7 +131,6 @@ void client_read(struct client *c, struct reply *r, bool head_only, int timeout_
         client_read(c, r, head_only, timeout_ms);
         return;
     }
-    const char *length = reply_header(r, "Content-Length");
     if (head_only || r->status == 204) {
         r->body = calloc(1, 1);
         return;
@@ -140,7 +139,7 @@ void client_read(struct client *c, struct reply *r, bool head_only, int timeout_
         r->status = read_chunks(c, r, timeout_ms) ? r->status : 0;
         return;
     }
-    length = reply_header(r, "Content-Length");
+    const char *length = reply_header(r, "Content-Length");
     size_t n = *length ? strtoul(length, NULL, 10) : (size_t)-1;
     while (c->rest_n < n && read_more(c, timeout_ms))
         ;
