@@ -124,14 +124,21 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
         for (int v = 0; v < 2 * panels; v++)
             sum[r][v] = _mm256_setzero_ps();
     for (size_t k = 0; k < K; k++) {
-#pragma GCC unroll 12
-        for (int v = 0; v < 2 * panels; v++) {
-            const float *at = data + (size_t)(v / 2) * PANEL * K + k * PANEL;
-            __m256 weights = _mm256_load_ps(at + v % 2 * LANES);
+        const float *at = data + k * PANEL;
+        __m256 in[TILE_ROWS];
 #pragma GCC unroll 6
-            for (int r = 0; r < rows; r++)
-                sum[r][v] = fma8(_mm256_broadcast_ss(x + (size_t)r * ldx + k), weights,
-                                 sum[r][v]);
+        for (int r = 0; r < rows && panels > 1; r++)
+            in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx + k);
+#pragma GCC unroll 6
+        for (int v = 0; v < panels; v++, at += PANEL * K) {
+            __m256 left = _mm256_load_ps(at), right = _mm256_load_ps(at + LANES);
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++) {
+                if (panels == 1)
+                    in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx + k);
+                sum[r][2 * v] = fma8(in[r], left, sum[r][2 * v]);
+                sum[r][2 * v + 1] = fma8(in[r], right, sum[r][2 * v + 1]);
+            }
         }
     }
 #pragma GCC unroll 6
