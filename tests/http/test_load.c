@@ -1,0 +1,240 @@
+/* Many clients at once, clients that leave, and a stop in the middle of it. */
+#include "tests/http/client.h"
+#include "tests/http/daemon.h"
+#include "tests/suite.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CLIENTS = 64, ROUNDS = 12 };
+
+static const char *const requests[][2] = {
+    {"/v1/sentiment", "{\"model\":\"tiny-bert\",\"text\":\"great\"}"},
+    {"/v1/sentiment",
+     "{\"model\":\"tiny-bert\",\"texts\":[\"not great\",\"the café, not great\"]}"},
+    {"/v1/sentiment",
+     "{\"model\":\"tiny-bilstm\",\"text\":\"every minute of it was terrible\"}"},
+    {"/v1/next-word", "{\"model\":\"tiny-gpt2\",\"text\":\"the cat sat\",\"top_k\":7}"},
+    {"/v1/next-word",
+     "{\"model\":\"tiny-gpt2\",\"text\":\"the cat\",\"unit\":\"token\"}"},
+    {"/v1/next-word",
+     "{\"model\":\"tiny-lstm\",\"text\":\"the dog sat on the mat and\"}"},
+    {"/v1/attention", "{\"model\":\"tiny-bert\",\"text\":\"not great, not terrible\"}"},
+    {"/v1/attention",
+     "{\"model\":\"tiny-gpt2\",\"text\":\"the cat sat on the\",\"layers\":[0]}"},
+    {"/v1/attention", "{\"model\":\"tiny-bilstm\",\"text\":\"I loved every minute\"}"},
+};
+enum { REQUESTS = sizeof requests / sizeof *requests };
+
+/* The results of a reply without what differs from call to call (timings). */
+static char *results_of(const struct reply *r)
+{
+    json_t *all = json_loadb(r->body, r->body_n, 0, NULL);
+    if (!all)
+        return NULL;
+    json_object_del(all, "timing_ms");
+    char *text = json_dumps(all, JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    json_decref(all);
+    return text;
+}
+
+struct crowd {
+    unsigned port;
+    char *want[REQUESTS]; /* each alone, before the crowd came */
+    atomic_int wrong, answered, refused;
+    bool may_refuse; /* while the daemon stops */
+};
+
+static void *crowd_client(void *arg)
+{
+    struct crowd *crowd = arg;
+    static atomic_uint counter;
+    unsigned seed = atomic_fetch_add(&counter, 1);
+    for (int i = 0; i < ROUNDS; i++) {
+        size_t q = (seed + (unsigned)i * 7) % REQUESTS;
+        struct client c;
+        struct reply r;
+        client_open(&c, crowd->port);
+        client_sendf(&c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+                     requests[q][0], strlen(requests[q][1]), requests[q][1]);
+        client_read(&c, &r, false, 60000);
+        char *got = r.status == 200 ? results_of(&r) : NULL;
+        if (got && strcmp(got, crowd->want[q]) == 0)
+            atomic_fetch_add(&crowd->answered, 1);
+        else
+            atomic_fetch_add(&crowd->wrong, 1);
+        free(got);
+        reply_done(&r);
+        client_close(&c);
+    }
+    return NULL;
+}
+
+START_TEST(sixty_four_clients_each_get_their_own_answer)
+{
+    struct daemon d;
+    const char *const args[] = {"--queue-limit=256", "--workers=3", NULL};
+    daemon_start(&d, args);
+    struct crowd crowd = {.port = d.port};
+    for (size_t q = 0; q < REQUESTS; q++) {
+        struct reply r;
+        ask(d.port, "POST", requests[q][0], requests[q][1], &r);
+        ck_assert_int_eq(r.status, 200);
+        crowd.want[q] = results_of(&r);
+        reply_done(&r);
+    }
+    pthread_t threads[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++)
+        pthread_create(&threads[i], NULL, crowd_client, &crowd);
+    for (int i = 0; i < CLIENTS; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_int_eq(atomic_load(&crowd.wrong), 0);
+    ck_assert_int_eq(atomic_load(&crowd.answered), CLIENTS * ROUNDS);
+    for (size_t q = 0; q < REQUESTS; q++)
+        free(crowd.want[q]);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
+/* A request that keeps a worker busy for a while. */
+static char *long_request(size_t words)
+{
+    static const char word[] = "terrible ";
+    const char *begin = "{\"model\":\"tiny-bilstm\",\"text\":\"";
+    char *body = malloc(strlen(begin) + words * (sizeof word - 1) + 3);
+    size_t n = strlen(begin);
+    memcpy(body, begin, n);
+    for (size_t i = 0; i < words; i++, n += sizeof word - 1)
+        memcpy(body + n, word, sizeof word - 1);
+    memcpy(body + n, "\"}", 3);
+    return body;
+}
+
+static void send_request(struct client *c, const char *body)
+{
+    client_sendf(
+        c, "POST /v1/sentiment HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+        strlen(body), body);
+}
+
+START_TEST(a_full_queue_says_so_at_once)
+{
+    struct daemon d;
+    const char *const args[] = {"--queue-limit=2", "--workers=1", "--max-tokens=1000000",
+                                NULL};
+    daemon_start(&d, args);
+    char *body = long_request(50000);
+    enum { MANY = 24 };
+    struct client c[MANY];
+    int ok = 0, busy = 0;
+    for (int i = 0; i < MANY; i++) {
+        client_open(&c[i], d.port);
+        send_request(&c[i], body);
+    }
+    for (int i = 0; i < MANY; i++) {
+        struct reply r;
+        client_read(&c[i], &r, false, 60000);
+        ck_assert_msg(r.status == 200 || r.status == 429, "status %d", r.status);
+        ok += r.status == 200;
+        if (r.status == 429) {
+            busy++;
+            ck_assert_uint_gt(strlen(reply_header(&r, "Retry-After")), 0);
+        }
+        reply_done(&r);
+        client_close(&c[i]);
+    }
+    ck_assert_int_gt(ok, 0);
+    ck_assert_int_gt(busy, 0);
+    free(body);
+    json_decref(ask_json(d.port, "GET", "/livez", NULL, 200));
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
+static double metric(unsigned port, const char *name)
+{
+    struct reply r;
+    ask(port, "GET", "/metrics", NULL, &r);
+    ck_assert_int_eq(r.status, 200);
+    const char *line = r.body;
+    double value = -1;
+    size_t n = strlen(name);
+    for (; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+        if (strncmp(line, name, n) == 0 && (line[n] == ' ' || line[n] == '{'))
+            value = (value < 0 ? 0 : value) + strtod(strchr(line, ' ') + 1, NULL);
+    reply_done(&r);
+    return value;
+}
+
+START_TEST(clients_that_leave_are_dropped_from_the_queue)
+{
+    struct daemon d;
+    const char *const args[] = {"--workers=1", "--max-tokens=1000000", NULL};
+    daemon_start(&d, args);
+    char *body = long_request(50000);
+    struct client busy, gone[20];
+    client_open(&busy, d.port);
+    send_request(&busy, body);
+    usleep(20000);
+    for (int i = 0; i < 20; i++) {
+        client_open(&gone[i], d.port);
+        send_request(&gone[i], body);
+    }
+    usleep(50000);
+    for (int i = 0; i < 20; i++)
+        client_close(&gone[i]);
+    struct reply r;
+    client_read(&busy, &r, false, 60000);
+    ck_assert_int_eq(r.status, 200);
+    reply_done(&r);
+    client_close(&busy);
+    json_decref(ask_json(d.port, "POST", "/v1/sentiment",
+                         "{\"model\":\"tiny-bert\",\"text\":\"great\"}", 200));
+    ck_assert_double_gt(metric(d.port, "seqd_abandoned_total"), 0);
+    free(body);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
+START_TEST(a_stop_loses_nothing_that_was_accepted)
+{
+    struct daemon d;
+    const char *const args[] = {"--workers=1", "--max-tokens=1000000", NULL};
+    daemon_start(&d, args);
+    char *body = long_request(60000);
+    enum { WAITING = 8 };
+    struct client c[WAITING];
+    for (int i = 0; i < WAITING; i++) {
+        client_open(&c[i], d.port);
+        send_request(&c[i], body);
+    }
+    double depth = 0; /* all have been read: one is computed, the others wait */
+    for (int i = 0; i < 500 && depth < WAITING - 2; i++) {
+        depth = metric(d.port, "seqd_queue_depth");
+        usleep(1000);
+    }
+    ck_assert_double_ge(depth, WAITING - 2);
+    kill(d.pid, SIGTERM);
+    for (int i = 0; i < WAITING; i++) {
+        struct reply r;
+        client_read(&c[i], &r, false, 60000);
+        ck_assert_int_eq(r.status, 200);
+        reply_done(&r);
+        client_close(&c[i]);
+    }
+    free(body);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {sixty_four_clients_each_get_their_own_answer,
+                                  a_full_queue_says_so_at_once,
+                                  clients_that_leave_are_dropped_from_the_queue,
+                                  a_stop_loses_nothing_that_was_accepted, NULL};
+    return suite_run("load", tests, 180);
+}
