@@ -1,0 +1,556 @@
+#include "server/http.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <microhttpd.h>
+
+#include "model/base/mem.h"
+#include "server/address.h"
+#include "server/clock.h"
+#include "server/deadlines.h"
+#include "server/exchange.h"
+#include "server/log.h"
+
+enum {
+    HEADER_BYTES = 32 * 1024, /* MHD's memory per connection: the longest head */
+    SLOWEST_READER = 4096,    /* bytes per second below which a reply is given up */
+    SETTLE_US = 50000,        /* requests on the wire when a stop is asked for */
+    WAKE_MS = 1000            /* an idle loop looks around this often */
+};
+
+/* One HTTP thread. */
+struct loop {
+    struct http *http;
+    struct MHD_Daemon *daemon;
+    int wake; /* eventfd: a connection was resumed, or look at http's flags */
+    pthread_t thread;
+    bool started;
+};
+
+struct http {
+    struct exchange_shared shared; /* fixed before the threads start, but its counters */
+    char name[ADDRESS_BYTES];
+    int listener;
+    struct loop *loops; /* [n_loops] */
+    size_t n_loops;
+
+    atomic_bool quiesce, stop; /* only ever go up; a loop sees them after its next wake */
+    atomic_size_t n_quiesced;  /* loops that have left the listener */
+};
+
+/* ---- small things ---------------------------------------------------------------- */
+
+static void wake(struct loop *l)
+{
+    uint64_t one = 1;
+    (void)!write(l->wake, &one, sizeof one);
+}
+
+static const char *header(struct MHD_Connection *c, const char *name)
+{
+    return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+static const char *request_header(const struct request *q, const char *name)
+{
+    return header(q->header_arg, name);
+}
+
+/* ---- sending --------------------------------------------------------------------- */
+
+static void add_cors(struct exchange *x, struct MHD_Response *r)
+{
+    if (*x->shared->options->cors_origin)
+        MHD_add_response_header(r, "Vary", "Origin");
+    if (x->origin != GUARD_ORIGIN_LISTED)
+        return;
+    MHD_add_response_header(r, "Access-Control-Allow-Origin",
+                            header(x->connection, "Origin"));
+    MHD_add_response_header(r, "Access-Control-Expose-Headers",
+                            "Server-Timing, X-Request-Id, Retry-After");
+    if (strcmp(x->method, "OPTIONS") == 0) {
+        MHD_add_response_header(r, "Access-Control-Allow-Methods", x->match.allow);
+        MHD_add_response_header(r, "Access-Control-Allow-Headers",
+                                "Content-Type, X-Request-Id");
+        MHD_add_response_header(r, "Access-Control-Max-Age", "600");
+    }
+}
+
+static void add_headers(struct exchange *x, struct MHD_Response *r)
+{
+    const struct reply *reply = &x->reply;
+    bool cached = false;
+    char number[16], timing[EXCHANGE_TIMING_BYTES];
+    if (x->status != 204 && x->status != 304)
+        MHD_add_response_header(r, "Content-Type",
+                                reply->content_type ? reply->content_type
+                                                    : "application/json");
+    for (size_t i = 0; i < reply->n_headers; i++) {
+        cached |= strcasecmp(reply->headers[i].name, "Cache-Control") == 0;
+        MHD_add_response_header(r, reply->headers[i].name, reply->headers[i].value);
+    }
+    if (!cached)
+        MHD_add_response_header(r, "Cache-Control", "no-store");
+    MHD_add_response_header(r, "X-Request-Id", x->id);
+    MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+    exchange_timing(x, timing);
+    MHD_add_response_header(r, "Server-Timing", timing);
+    add_cors(x, r);
+    if ((x->status == 405 || x->status == 204) && x->match.allow[0])
+        MHD_add_response_header(r, "Allow", x->match.allow);
+    if (reply->retry_after_s) {
+        snprintf(number, sizeof number, "%u", reply->retry_after_s);
+        MHD_add_response_header(r, "Retry-After", number);
+    }
+    if (reply->close || atomic_load(&x->loop->http->quiesce))
+        MHD_add_response_header(r, "Connection", "close");
+}
+
+/* Hands x->reply to MHD, which takes the body. */
+static enum MHD_Result send_reply(struct exchange *x)
+{
+    struct reply *reply = &x->reply;
+    struct MHD_Response *r;
+    if (reply->body.failed)
+        exchange_refuse(x, PROBLEM_NOMEM, "out of memory for the reply");
+    x->status = reply->status ? reply->status : 200;
+    x->times.total_us = clock_us() - x->start_us;
+    x->bytes_out = reply->fixed ? reply->fixed_n : reply->body.n;
+    if (reply->fixed || !reply->body.at) {
+        r = MHD_create_response_from_buffer(x->bytes_out, (void *)(uintptr_t)reply->fixed,
+                                            MHD_RESPMEM_PERSISTENT);
+    } else {
+        r = MHD_create_response_from_buffer(x->bytes_out, reply->body.at,
+                                            MHD_RESPMEM_MUST_FREE);
+        if (r)
+            reply->body = (struct buf){0};
+    }
+    if (!r)
+        return MHD_NO;
+    add_headers(x, r);
+    deadlines_set(x->shared->deadlines, x->watch, WATCH_REPLY,
+                  clock_us() + (uint64_t)x->shared->options->idle_timeout_s * 1000000u +
+                      x->bytes_out * 1000000u / SLOWEST_READER);
+    enum MHD_Result result = MHD_queue_response(x->connection, x->status, r);
+    MHD_destroy_response(r);
+    return result;
+}
+
+/* ---- jobs ------------------------------------------------------------------------ */
+
+/* Called by a worker or the timer. The connection is suspended from before the job was
+ * pushed until exactly here. */
+static void finish(void *arg, struct job *take_job)
+{
+    struct exchange *x = arg;
+    struct loop *l = x->loop;
+    pthread_mutex_lock(&x->lock);
+    x->job = take_job;
+    if (x->suspended) {
+        x->suspended = false;
+        MHD_resume_connection(x->connection);
+    }
+    pthread_mutex_unlock(&x->lock);
+    exchange_unref(x);
+    wake(l);
+}
+
+/* The socket stays open while the connection is suspended, and only the owner of the job,
+ * who asks this, can end that. */
+static bool abandoned(void *arg)
+{
+    struct exchange *x = arg;
+    return deadlines_hung_up(x->fd);
+}
+
+static void push_failed(struct exchange *x, struct job *job, const struct err *err)
+{
+    job->kind->free(job);
+    atomic_fetch_sub(&x->refs, 1);
+    exchange_refuse(x, err->code == ERR_LIMIT ? PROBLEM_QUEUE_FULL : PROBLEM_STOPPING,
+                    err->msg);
+    pthread_mutex_lock(&x->lock);
+    x->suspended = false;
+    MHD_resume_connection(x->connection);
+    pthread_mutex_unlock(&x->lock);
+}
+
+static enum MHD_Result submit(struct exchange *x, struct job *job)
+{
+    const struct exchange_shared *shared = x->shared;
+    struct err err = {0};
+    job->finish = finish;
+    job->abandoned = abandoned;
+    job->arg = x;
+    job->gone = &x->gone;
+    job->deadline_us = clock_us() + (uint64_t)shared->options->request_timeout_ms * 1000u;
+    x->model = job->model ? job->model->name : NULL;
+    deadlines_wait(shared->deadlines, x->watch, &x->gone);
+    pthread_mutex_lock(&x->lock);
+    MHD_suspend_connection(x->connection);
+    x->suspended = true;
+    pthread_mutex_unlock(&x->lock);
+    atomic_fetch_add(&x->refs, 1);
+    if (scheduler_push(shared->server->scheduler, job, &err) != ERR_OK)
+        push_failed(x, job, &err);
+    return MHD_YES;
+}
+
+/* After the resume: the job's reply becomes ours. */
+static enum MHD_Result answer_job(struct exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    struct job *job = x->job;
+    x->job = NULL;
+    pthread_mutex_unlock(&x->lock);
+    if (job) /* else push_failed has made the reply */
+        exchange_take_job(x, job);
+    return send_reply(x);
+}
+
+/* ---- dispatch -------------------------------------------------------------------- */
+
+static enum MHD_Result dispatch(struct exchange *x)
+{
+    struct answer answer = {0};
+    struct err err = {0};
+    x->dispatched = true;
+    x->bytes_in = x->body_n;
+    if (!exchange_admit(x, header(x->connection, "Content-Type"),
+                        header(x->connection, "Content-Encoding"))) {
+        exchange_free_body(x);
+        return send_reply(x);
+    }
+    struct request q = {.route = x->match.route,
+                        .id = x->id,
+                        .path = x->path,
+                        .body = x->body,
+                        .body_n = x->body_n,
+                        .header = request_header,
+                        .header_arg = x->connection};
+    memcpy(q.args, x->match.args, sizeof q.args);
+    enum err_code code = q.route->handle(x->shared->server, &q, &answer, &err);
+    exchange_free_body(x);
+    if (code != ERR_OK) {
+        exchange_refuse_err(x, &err);
+        return send_reply(x);
+    }
+    if (answer.job)
+        return submit(x, answer.job);
+    x->reply = answer.reply;
+    return send_reply(x);
+}
+
+/* ---- reading --------------------------------------------------------------------- */
+
+static enum MHD_Result each_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                   size_t name_n, const char *value, size_t value_n)
+{
+    (void)kind;
+    guard_header(cls, name, name_n, value ? value : "", value ? value_n : 0);
+    return MHD_YES;
+}
+
+/* The first call: only the head is known. */
+static enum MHD_Result begin(struct loop *l, struct MHD_Connection *c,
+                             struct exchange_head *head, void **con_cls)
+{
+    struct exchange_shared *shared = &l->http->shared;
+    struct guard_framing g = {0};
+    const union MHD_ConnectionInfo *context =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (!context || !context->socket_context)
+        return MHD_NO; /* no memory for a watch: not served */
+    head->id = header(c, "X-Request-Id");
+    head->origin = header(c, "Origin");
+    head->host = header(c, "Host");
+    struct exchange *x = exchange_new(shared, head);
+    if (!x)
+        return MHD_NO;
+    *con_cls = x;
+    x->loop = l;
+    x->connection = c;
+    x->watch = context->socket_context;
+    x->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    deadlines_set(shared->deadlines, x->watch, WATCH_BODY,
+                  x->start_us + (uint64_t)shared->options->body_timeout_ms * 1000u);
+    MHD_get_connection_values_n(c, MHD_HEADER_KIND, each_header, &g);
+    return exchange_refuse_early(x, &g, head->version) ? send_reply(x) : MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url,
+                                  const char *method, const char *version,
+                                  const char *upload, size_t *upload_n, void **con_cls)
+{
+    struct exchange *x = *con_cls;
+    if (!x) {
+        struct exchange_head head = {.method = method, .path = url, .version = version};
+        return begin(cls, c, &head, con_cls);
+    }
+    if (*upload_n) {
+        bool go_on = exchange_take_body(x, upload, *upload_n);
+        *upload_n = 0;
+        return go_on ? MHD_YES : MHD_NO;
+    }
+    return x->dispatched ? answer_job(x) : dispatch(x);
+}
+
+/* ---- the end of a request -------------------------------------------------------- */
+
+/* Every request ends here, also those whose client has gone. */
+static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
+                         enum MHD_RequestTerminationCode why)
+{
+    struct exchange *x = *con_cls;
+    (void)cls;
+    (void)c;
+    if (!x)
+        return;
+    *con_cls = NULL;
+    deadlines_set(x->shared->deadlines, x->watch, WATCH_HEADERS,
+                  clock_us() + (uint64_t)x->shared->options->idle_timeout_s * 1000000u);
+    exchange_record(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    exchange_unref(x);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *c, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct exchange_shared *shared = cls;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *i =
+            MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *context = deadlines_open(
+            shared->deadlines, i->connect_fd,
+            clock_us() + (uint64_t)shared->options->header_timeout_ms * 1000u);
+        metrics_connections(shared->server->metrics, 1);
+    } else {
+        if (*context)
+            deadlines_close(shared->deadlines, *context);
+        metrics_connections(shared->server->metrics, -1);
+    }
+}
+
+/* %00 stays as it is: it would cut the path short. */
+static size_t on_unescape(void *cls, struct MHD_Connection *c, char *s)
+{
+    (void)cls;
+    (void)c;
+    return strstr(s, "%00") ? strlen(s) : MHD_http_unescape(s);
+}
+
+static void on_mhd_log(void *cls, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
+
+static void on_mhd_log(void *cls, const char *fmt, va_list args)
+{
+    char text[256];
+    (void)cls;
+    vsnprintf(text, sizeof text, fmt, args);
+    size_t n = strlen(text);
+    while (n && text[n - 1] == '\n')
+        text[--n] = '\0';
+    log_note(LOG_DEBUG, "libmicrohttpd", "%s", text);
+}
+
+/* ---- the timer ------------------------------------------------------------------- */
+
+static void on_tick(void *arg)
+{
+    struct http *h = arg;
+    scheduler_sweep(h->shared.server->scheduler);
+}
+
+static void on_late(void *arg, enum watch_phase phase)
+{
+    struct http *h = arg;
+    if (phase == WATCH_BODY)
+        metrics_reject(h->shared.server->metrics, METRICS_REJECT_SLOW);
+}
+
+/* ---- threads --------------------------------------------------------------------- */
+
+static void wait_events(struct loop *l, int mhd_fd)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+    uint64_t count;
+    int timeout = WAKE_MS;
+    if (MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms < WAKE_MS)
+        timeout = (int)ms;
+    struct pollfd p[2] = {{.fd = mhd_fd, .events = POLLIN},
+                          {.fd = l->wake, .events = POLLIN}};
+    if (poll(p, 2, timeout) > 0 && p[1].revents)
+        (void)!read(l->wake, &count, sizeof count);
+}
+
+/* The listener is shared: a daemon that has not left it would close it for all. */
+static void stop_daemon(struct MHD_Daemon *daemon)
+{
+    MHD_quiesce_daemon(daemon);
+    MHD_stop_daemon(daemon);
+}
+
+/* An own loop instead of MHD's: its epoll thread waits again when it finds exactly 128
+ * ready events, before it serves them (0.9.75, MAX_EVENTS); with MHD_run that wait never
+ * blocks. */
+static void *serve(void *arg)
+{
+    struct loop *l = arg;
+    struct http *h = l->http;
+    bool quiesced = false;
+    int mhd_fd = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    while (!atomic_load(&h->stop)) {
+        MHD_run(l->daemon);
+        if (atomic_load(&h->quiesce) && !quiesced) {
+            MHD_run(l->daemon); /* accepts what the kernel has accepted already */
+            MHD_quiesce_daemon(l->daemon);
+            atomic_fetch_add(&h->n_quiesced, 1);
+            quiesced = true;
+        }
+        wait_events(l, mhd_fd);
+    }
+    stop_daemon(l->daemon);
+    return NULL;
+}
+
+static enum err_code start_loop(struct http *h, struct loop *l, struct err *err)
+{
+    size_t limit = (size_t)h->shared.options->connection_limit;
+    l->http = h;
+    l->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (l->wake < 0)
+        return err_set(err, ERR_IO, "eventfd: %s", strerror(errno));
+    struct MHD_OptionItem options[] = {
+        {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL}, /* must come first */
+        {MHD_OPTION_LISTEN_SOCKET, h->listener, NULL},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, l},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, &h->shared},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)on_unescape, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)((limit + h->n_loops - 1) / h->n_loops),
+         NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)h->shared.options->idle_timeout_s,
+         NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES, NULL},
+        {MHD_OPTION_END, 0, NULL}};
+    l->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_request, l, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+    if (!l->daemon)
+        return err_set(err, ERR_IO, "libmicrohttpd does not start");
+    if (pthread_create(&l->thread, NULL, serve, l) != 0)
+        return err_set(err, ERR_NOMEM, "can't start an HTTP thread");
+    pthread_setname_np(l->thread, "http");
+    l->started = true;
+    return ERR_OK;
+}
+
+/* ---- start and stop -------------------------------------------------------------- */
+
+static enum err_code bind_listener(struct http *h, struct err *err)
+{
+    struct address a;
+    enum err_code code = address_parse(h->shared.options->host,
+                                       (uint16_t)h->shared.options->port, &a, err);
+    if (code == ERR_OK)
+        code = address_listen(&a, &h->listener, err);
+    if (code != ERR_OK)
+        return code;
+    address_print(&a, h->name);
+    h->shared.loopback = address_is_loopback(&a);
+    return ERR_OK;
+}
+
+enum err_code http_start(struct server *s, struct http **out, struct err *err)
+{
+    struct http *h = mem_zero(1, sizeof *h);
+    if (!h)
+        return err_set(err, ERR_NOMEM, "out of memory for the HTTP side");
+    h->shared.server = s;
+    h->shared.options = s->options;
+    h->listener = -1;
+    if (getrandom(&h->shared.id_seed, sizeof h->shared.id_seed, 0) < 0)
+        h->shared.id_seed = clock_us();
+    struct deadlines_hooks hooks = {on_tick, on_late, h};
+    enum err_code code = bind_listener(h, err);
+    if (code == ERR_OK)
+        code = deadlines_start(&hooks, &h->shared.deadlines, err);
+    if (code == ERR_OK) {
+        h->n_loops = (size_t)h->shared.options->http_threads;
+        h->loops = mem_zero(h->n_loops, sizeof *h->loops);
+        if (!h->loops)
+            code = err_set(err, ERR_NOMEM, "out of memory for the HTTP threads");
+    }
+    for (size_t i = 0; code == ERR_OK && i < h->n_loops; i++)
+        code = start_loop(h, &h->loops[i], err);
+    if (code != ERR_OK) {
+        http_stop(h);
+        return code;
+    }
+    *out = h;
+    return ERR_OK;
+}
+
+const char *http_address(const struct http *h)
+{
+    return h->name;
+}
+
+static void wake_all(struct http *h)
+{
+    for (size_t i = 0; i < h->n_loops; i++)
+        if (h->loops[i].started)
+            wake(&h->loops[i]);
+}
+
+void http_quiesce(struct http *h)
+{
+    atomic_store(&h->quiesce, true);
+    wake_all(h);
+    while (atomic_load(&h->n_quiesced) < h->n_loops)
+        usleep(1000);
+    close(h->listener);
+    h->listener = -1;
+    usleep(SETTLE_US);
+}
+
+bool http_drain(struct http *h, uint64_t timeout_us)
+{
+    uint64_t end = clock_us() + timeout_us;
+    while (atomic_load(&h->shared.live)) {
+        if (clock_us() >= end)
+            return false;
+        usleep(2000);
+    }
+    return true;
+}
+
+void http_stop(struct http *h)
+{
+    if (!h)
+        return;
+    deadlines_stop(h->shared.deadlines);
+    atomic_store(&h->stop, true);
+    wake_all(h);
+    for (size_t i = 0; i < h->n_loops && h->loops; i++) {
+        struct loop *l = &h->loops[i];
+        if (l->started)
+            pthread_join(l->thread, NULL);
+        else if (l->daemon)
+            stop_daemon(l->daemon);
+        if (l->http && l->wake >= 0)
+            close(l->wake);
+    }
+    if (h->listener >= 0)
+        close(h->listener);
+    deadlines_free(h->shared.deadlines);
+    mem_free(h->loops);
+    mem_free(h);
+}
