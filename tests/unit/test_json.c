@@ -150,6 +150,10 @@ START_TEST(values_of_the_wrong_kind_are_refused)
     ck_assert_int_eq(json_read_real(root, "x", "r", (struct json_reals){0, 1}, &d, &e[6]),
                      ERR_FORMAT);
     ck_assert_str_eq(e[6].msg, "x: r: want a number 0 to 1, found 3");
+    e[6].code = ERR_OK;
+    ck_assert_int_eq(json_read_real(root, "x", "r", (struct json_reals){4, 5}, &d, &e[6]),
+                     ERR_FORMAT);
+    ck_assert_str_eq(e[6].msg, "x: r: want a number 4 to 5, found 3");
     ck_assert_int_eq(json_read_real(root, "x", "s", (struct json_reals){0, 1}, &d, &e[7]),
                      ERR_FORMAT);
     ck_assert_str_eq(e[7].msg, "x: s: want a number 0 to 1, found \"c\"");

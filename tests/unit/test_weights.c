@@ -264,6 +264,34 @@ START_TEST(rows_are_those_of_the_whole)
 }
 END_TEST
 
+/* The element is counted from the start of the tensor, and only what is read is checked.
+ */
+START_TEST(rows_with_nan_are_refused_by_element)
+{
+    const char header[] = "{\"m\":{\"dtype\":\"F32\",\"shape\":[3,2],"
+                          "\"data_offsets\":[0,24]}}";
+    const size_t shape[2] = {3, 2};
+    char dir[] = "/tmp/test_weights_XXXXXX", file[256];
+    float data[6] = {1, 2, 3, 4, 5, 0}, out[4];
+    uint64_t length = sizeof header - 1;
+    uint32_t nan = 0x7fc00000;
+    struct err err = {0};
+    memcpy(data + 5, &nan, 4);
+    memcpy(file, &length, 8);
+    memcpy(file + 8, header, length);
+    memcpy(file + 8 + length, data, sizeof data);
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    fixture_write(dir, "model.safetensors", file, 8 + length + sizeof data);
+    struct weights *w = open_good(dir);
+    ck_assert_int_eq(weights_get_rows(w, "m", shape, 0, 2, out, &err), ERR_OK);
+    ck_assert_int_eq(weights_get_rows(w, "m", shape, 1, 3, out, &err), ERR_FORMAT);
+    ck_assert_str_eq(err.msg,
+                     "model.safetensors: tensor m: element 5 is NaN or infinite");
+    weights_close(w);
+    remove_folder(dir);
+}
+END_TEST
+
 START_TEST(totals_count_what_was_used)
 {
     static const struct tensor tensors[] = {
@@ -363,6 +391,7 @@ int main(void)
         every_failing_allocation_is_reported,
         prefix_is_used_if_any_tensor_has_it,
         rows_are_those_of_the_whole,
+        rows_with_nan_are_refused_by_element,
         totals_count_what_was_used,
         thousands_of_tensors_are_found,
         shape_is_written_whole,
