@@ -1,0 +1,55 @@
+/* Openapi: what the routes take and give, as tables, and the document made of them.
+ *
+ * Each route with a summary has a struct route_doc beside its handler. The request part
+ * is the very table that json_read uses; the reply part is checked by a test against real
+ * replies. So openapi.json can't say what the code doesn't do. Constant data; any thread.
+ */
+#ifndef SERVER_API_OPENAPI_H
+#define SERVER_API_OPENAPI_H
+
+#include "server/json_read.h"
+#include "server/route.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum doc_type {
+    DOC_STRING,
+    DOC_INTEGER,
+    DOC_NUMBER,
+    DOC_BOOLEAN,
+    DOC_OBJECT,   /* with the members `of` */
+    DOC_LIST,     /* of objects with the members `of` */
+    DOC_STRINGS,  /* list of strings */
+    DOC_INTEGERS, /* list of integers */
+    DOC_SCORES,   /* object of numbers, one per label */
+    DOC_ARRAY     /* nested lists of numbers; axes and shape say how deep */
+};
+
+/* One member of a reply's object. */
+struct doc_shape {
+    const char *name; /* NULL ends a list of members */
+    enum doc_type type;
+    bool optional; /* not in every reply */
+    bool nullable;
+    const struct doc_shape *of;
+    const char *help;
+};
+
+struct route_doc {
+    const char *name;                /* of the operation and its schemas: "sentiment" */
+    const struct json_field *fields; /* [n_fields] the body; NULL: no body is read */
+    size_t n_fields;
+    bool text_or_texts;            /* exactly one of these two fields is given */
+    const struct doc_shape *reply; /* NULL: any JSON object, or what content_type says */
+    const char *content_type;      /* NULL: application/json */
+    const char *example, *answer;  /* of the body and of the reply to it, as JSON */
+    const char *more;              /* text below the summary; NULL = none */
+};
+
+/* GET /openapi.json */
+enum err_code openapi_handle(struct server *s, const struct request *q,
+                             struct answer *out, struct err *err);
+extern const struct route_doc openapi_doc;
+
+#endif

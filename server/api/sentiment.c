@@ -1,0 +1,111 @@
+#include "server/api/sentiment.h"
+
+#include <math.h>
+
+#include "server/api/texts.h"
+
+static const struct json_field FIELDS[] = {TEXTS_FIELDS};
+
+static const struct doc_shape RESULT[] = {
+    {"label", DOC_STRING, .help = "The label with the highest score"},
+    {"score", DOC_NUMBER, .help = "Its score, 0 to 1"},
+    {"scores", DOC_SCORES,
+     .help = "Every label's score; they sum to 1 unless the model is multi_label"},
+    {"usage", DOC_OBJECT, .of = TEXTS_USAGE, .help = "Of this text"},
+    {0}};
+
+static const struct doc_shape REPLY[] = {
+    {"object", DOC_STRING, .help = "sentiment"},
+    {"model", DOC_STRING, .help = "Which model answered"},
+    {"results", DOC_LIST, .of = RESULT, .help = "One per text, in their order"},
+    {"usage", DOC_OBJECT, .of = TEXTS_USAGE, .help = "Of all texts together"},
+    {0}};
+
+const struct route_doc sentiment_doc = {
+    .name = "sentiment",
+    .fields = FIELDS,
+    .n_fields = sizeof FIELDS / sizeof *FIELDS,
+    .text_or_texts = true,
+    .reply = REPLY,
+    .example = "{\"texts\":[\"I loved it\",\"awful\"]}",
+    .more = "A text longer than the model's context is cut at its end.",
+};
+
+static enum err_code write_result(const struct text_ref *ref, const struct seq_info *info,
+                                  const float *scores /* [L] */, struct err *err)
+{
+    size_t best = 0;
+    for (size_t l = 0; l < info->n_labels; l++) {
+        if (!isfinite(scores[l]))
+            return err_set(err, ERR_BUG, "a score is not finite");
+        if (scores[l] > scores[best])
+            best = l;
+    }
+    struct json_writer *w = texts_open(ref);
+    json_write_key_string(w, "label", info->labels[best]);
+    json_write_key(w, "score");
+    json_write_float(w, scores[best]);
+    json_write_key(w, "scores");
+    json_write_object(w);
+    for (size_t l = 0; l < info->n_labels; l++) {
+        json_write_key(w, info->labels[l]);
+        json_write_float(w, scores[l]);
+    }
+    json_write_end(w);
+    texts_close(ref);
+    return ERR_OK;
+}
+
+static enum err_code compute(const struct seq_model *m, const struct text_ref *refs,
+                             size_t n, struct seq_worker *w, struct err *err)
+{
+    const struct seq_info *info = seq_model_info(m);
+    const struct seq_tokens **texts = mem_alloc(n, sizeof *texts);
+    float *scores = mem_alloc(n, info->n_labels * sizeof *scores); /* [n,L] */
+    enum err_code code = ERR_OK;
+    if (!texts || !scores)
+        code = err_set(err, ERR_NOMEM, "out of memory for %zu texts", n);
+    for (size_t i = 0; i < n && code == ERR_OK; i++)
+        texts[i] = &refs[i].job->tokens[refs[i].i];
+    if (code == ERR_OK)
+        code = seq_classify(m, w, n, texts, scores, err);
+    for (size_t i = 0; i < n && code == ERR_OK; i++)
+        code = write_result(&refs[i], info, scores + i * info->n_labels, err);
+    mem_free(scores);
+    mem_free(texts);
+    return code;
+}
+
+static const struct text_task TASK = {
+    .object = "sentiment",
+    .task = SEQ_CLASSIFY,
+    .keep = SEQ_KEEP_START,
+    .compute = compute,
+    .fields = FIELDS,
+    .n_fields = sizeof FIELDS / sizeof *FIELDS,
+};
+
+static void free_job(struct job *job)
+{
+    texts_done((struct text_job *)job);
+    mem_free(job);
+}
+
+static const struct job_kind KIND = {
+    .name = "sentiment", .run = texts_run, .free = free_job};
+
+enum err_code sentiment_handle(struct server *s, const struct request *q,
+                               struct answer *out, struct err *err)
+{
+    struct text_job *j = mem_zero(1, sizeof *j);
+    if (!j)
+        return err_set(err, ERR_NOMEM, "out of memory for the request");
+    j->job.kind = &KIND;
+    enum err_code code = texts_read(s, q, &TASK, j, err);
+    if (code != ERR_OK) {
+        mem_free(j);
+        return code;
+    }
+    out->job = &j->job;
+    return ERR_OK;
+}

@@ -1,0 +1,228 @@
+#include "server/api/texts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "server/clock.h"
+
+const struct doc_shape TEXTS_USAGE[] = {
+    {"tokens", DOC_INTEGER, .help = "Tokens read, special ones included"},
+    {"truncated", DOC_BOOLEAN, .help = "Some were left out: the model reads no more"},
+    {0}};
+
+/* ---- reading --------------------------------------------------------------------- */
+
+/* A token is seldom shorter than this; only batches are sized by it. */
+enum { BYTES_PER_TOKEN = 3 };
+
+static enum err_code check_texts(struct text_job *j, struct err *err)
+{
+    const struct options *o = j->server->options;
+    if (j->text.at && j->texts.at)
+        return err_param(err, ERR_FORMAT, "texts", "give either \"text\" or \"texts\"");
+    if (!j->text.at && !j->texts.at)
+        return err_param(err, ERR_FORMAT, "text", "\"text\" or \"texts\" is missing");
+    j->at = j->text.at ? &j->text : j->texts.at;
+    j->n = j->text.at ? 1 : j->texts.n;
+    if (j->n > (size_t)o->max_texts)
+        return err_param(err, ERR_LIMIT, "texts",
+                         "%zu texts in one request, at most %lld go (--max-texts)", j->n,
+                         (long long)o->max_texts);
+    return ERR_OK;
+}
+
+enum err_code texts_read(const struct server *s, const struct request *q,
+                         const struct text_task *task, struct text_job *job,
+                         struct err *err)
+{
+    job->server = s;
+    job->task = task;
+    enum err_code code =
+        json_read(q->body, q->body_n, task->fields, task->n_fields, job, err);
+    if (code != ERR_OK)
+        return code;
+    code = check_texts(job, err);
+    if (code == ERR_OK)
+        code = models_choose(s->models, job->model.at, job->model.n, task->task,
+                             &job->job.model, err);
+    if (code == ERR_OK) {
+        job->tokens = mem_zero(job->n, sizeof *job->tokens);
+        if (!job->tokens)
+            code = err_set(err, ERR_NOMEM, "out of memory for %zu texts", job->n);
+    }
+    if (code != ERR_OK) {
+        texts_done(job);
+        return code;
+    }
+    for (size_t i = 0; i < job->n; i++)
+        job->job.cost += job->at[i].n / BYTES_PER_TOKEN + 1;
+    return ERR_OK;
+}
+
+void texts_done(struct text_job *job)
+{
+    for (size_t i = 0; job->tokens && i < job->n; i++)
+        seq_tokens_done(&job->tokens[i]);
+    mem_free(job->tokens);
+    json_write_done(&job->out);
+    json_read_done(job->task->fields, job->task->n_fields, job);
+    reply_done(&job->job.reply);
+}
+
+/* ---- tokens ---------------------------------------------------------------------- */
+
+/* The text's number goes into the error's field: "texts[3]". */
+static void blame_text(struct text_job *j, size_t i, const struct err *e)
+{
+    char param[ERR_PARAM_BYTES] = "text";
+    if (j->texts.at)
+        snprintf(param, sizeof param, "texts[%zu]", i);
+    err_param(&j->job.err, e->code, param, "%s", e->msg);
+}
+
+static void tokenize(struct text_job *j)
+{
+    uint64_t start = clock_us();
+    size_t most = (size_t)j->server->options->max_tokens;
+    for (size_t i = 0; i < j->n; i++) {
+        struct err e = {0};
+        size_t n = j->task->trim ? j->task->trim(j, &j->at[i]) : j->at[i].n;
+        enum err_code code = seq_tokenize(j->job.model->seq, j->task->task, j->at[i].at,
+                                          n, j->task->keep, &j->tokens[i], &e);
+        if (code != ERR_OK) {
+            blame_text(j, i, &e);
+            break;
+        }
+        j->job.n_tokens += j->tokens[i].n;
+        if (j->job.n_tokens > most) {
+            err_param(&j->job.err, ERR_LIMIT, j->texts.at ? "texts" : "text",
+                      "more than %zu tokens in one request (--max-tokens)", most);
+            break;
+        }
+    }
+    j->job.n_texts = j->n;
+    j->job.tokenize_us = clock_us() - start;
+}
+
+/* ---- replies --------------------------------------------------------------------- */
+
+static void write_usage(struct json_writer *w, size_t tokens, bool truncated)
+{
+    json_write_key(w, "usage");
+    json_write_object(w);
+    json_write_key_uint(w, "tokens", tokens);
+    json_write_key_bool(w, "truncated", truncated);
+    json_write_end(w);
+}
+
+static void begin_reply(struct text_job *j)
+{
+    json_write_object(&j->out);
+    json_write_key_string(&j->out, "object", j->task->object);
+    json_write_key_string(&j->out, "model", j->job.model->name);
+    json_write_key(&j->out, "results");
+    json_write_array(&j->out);
+}
+
+static void end_reply(struct text_job *j)
+{
+    size_t tokens = 0;
+    bool truncated = false;
+    for (size_t i = 0; i < j->n; i++) {
+        tokens += j->tokens[i].n;
+        truncated |= j->tokens[i].n_dropped > 0;
+    }
+    json_write_end(&j->out);
+    write_usage(&j->out, tokens, truncated);
+    json_write_end(&j->out);
+    buf_put(&j->out.buf, "\n", 1);
+    if (j->out.buf.failed)
+        err_set(&j->job.err, ERR_NOMEM, "out of memory for the reply");
+    else
+        reply_take_json(&j->job.reply, &j->out);
+}
+
+struct json_writer *texts_open(const struct text_ref *ref)
+{
+    json_write_object(&ref->job->out);
+    return &ref->job->out;
+}
+
+void texts_close(const struct text_ref *ref)
+{
+    const struct seq_tokens *t = &ref->job->tokens[ref->i];
+    write_usage(&ref->job->out, t->n, t->n_dropped > 0);
+    json_write_end(&ref->job->out);
+}
+
+/* ---- batches --------------------------------------------------------------------- */
+
+static struct text_job *text_job(struct job *job)
+{
+    return (struct text_job *)job; /* its first member */
+}
+
+/* How many of the texts go into the next batch: at least one. */
+static size_t slice(const struct text_ref *refs, size_t n, size_t most_tokens)
+{
+    size_t tokens = 0, weight = 0, i = 0;
+    for (; i < n; i++) {
+        const struct text_job *j = refs[i].job;
+        tokens += j->tokens[refs[i].i].n;
+        weight += j->task->weight ? j->task->weight(j) : 1;
+        if (i > 0 && (tokens > most_tokens || weight > TEXTS_WEIGHT))
+            break;
+    }
+    return i;
+}
+
+static void compute(const struct text_ref *refs, size_t n, struct seq_worker *w)
+{
+    struct err e = {0};
+    const struct text_job *first = refs[0].job;
+    uint64_t start = clock_us();
+    enum err_code code = first->task->compute(first->job.model->seq, refs, n, w, &e);
+    uint64_t took = clock_us() - start;
+    for (size_t i = 0; i < n; i++) {
+        struct job *job = &refs[i].job->job;
+        if (code != ERR_OK)
+            err_param(&job->err, code, e.param, "%s", e.msg);
+        if (i == 0 || refs[i].job != refs[i - 1].job)
+            job->compute_us += took;
+    }
+}
+
+/* All texts of all jobs that are good so far, job by job. */
+static size_t gather(struct job **jobs, size_t n, struct text_ref *refs)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct text_job *j = text_job(jobs[i]);
+        for (size_t t = 0; t < j->n && j->job.err.code == ERR_OK; t++)
+            refs[count++] = (struct text_ref){j, t};
+    }
+    return count;
+}
+
+void texts_run(struct job **jobs, size_t n, struct seq_worker *w)
+{
+    size_t most = (size_t)text_job(jobs[0])->server->options->batch_tokens, total = 0;
+    for (size_t i = 0; i < n; i++) {
+        tokenize(text_job(jobs[i]));
+        begin_reply(text_job(jobs[i]));
+        total += text_job(jobs[i])->n;
+    }
+    struct text_ref *refs = mem_alloc(total, sizeof *refs);
+    size_t count = refs ? gather(jobs, n, refs) : 0, taken;
+    for (size_t at = 0; at < count; at += taken) {
+        taken = slice(refs + at, count - at, most);
+        compute(refs + at, taken, w);
+    }
+    mem_free(refs);
+    for (size_t i = 0; i < n; i++) {
+        if (!refs)
+            err_set(&jobs[i]->err, ERR_NOMEM, "out of memory for %zu texts", total);
+        if (jobs[i]->err.code == ERR_OK)
+            end_reply(text_job(jobs[i]));
+    }
+}
