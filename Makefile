@@ -12,13 +12,13 @@ PACKAGES := libmicrohttpd-dev libjansson-dev libopenblas-pthread-dev libpcre2-de
 
 CPPFLAGS := -D_GNU_SOURCE -I. -I$(B) -DSEQD_VERSION='"$(VERSION)"'
 CFLAGS   ?= -O2 -g
-CFLAGS   += -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(WERROR) \
+override CFLAGS += -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(WERROR) \
             -march=x86-64-v2 -fno-math-errno -ffp-contract=off -fstack-protector-strong -MMD -MP
 SAN_release :=
 SAN_san     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_tsan    := -fsanitize=thread -fno-omit-frame-pointer
-CFLAGS   += $(SAN_$(FLAVOUR))
-LDFLAGS  += $(SAN_$(FLAVOUR)) -Wl,-z,relro,-z,now
+override CFLAGS += $(SAN_$(FLAVOUR))
+override LDFLAGS += $(SAN_$(FLAVOUR)) -Wl,-z,relro,-z,now
 
 LIBS_MODEL  := $(shell pkg-config --libs jansson libpcre2-8 libutf8proc openblas 2>/dev/null) -lm -pthread
 LIBS_SERVER := $(shell pkg-config --libs libmicrohttpd 2>/dev/null)
@@ -31,9 +31,9 @@ HTTP_SRC   := $(wildcard tests/http/test_*.c)
 HTTP_LIB   := $(filter-out $(HTTP_SRC),$(wildcard tests/http/*.c))
 MODEL_OBJ  := $(MODEL_SRC:%.c=$B/%.o)
 SERVER_OBJ := $(SERVER_SRC:%.c=$B/%.o)
-TESTS      := $(UNIT_SRC:%.c=$B/%) $(HTTP_SRC:%.c=$B/%)
+TESTS      := $(UNIT_SRC:%.c=$B/%) $(HTTP_SRC:%.c=$B/%) tests/http/readme.sh
 
-.PHONY: all run test bench lint format san tsan docker install clean help packages tests evaluate
+.PHONY: all run test bench lint fuzz format san tsan docker install clean help packages tests evaluate
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -45,6 +45,7 @@ help:
 	@echo 'make test       unit, golden and HTTP tests'
 	@echo 'make san tsan   the tests under ASan+UBSan; the threaded ones under TSan'
 	@echo 'make lint       layers, style and static checks'
+	@echo 'make fuzz       each parser for FUZZ_SECONDS=$(FUZZ_SECONDS) under libFuzzer'
 	@echo 'make bench      kernels beside OpenBLAS, the daemon under load, start-up time and memory'
 	@echo 'make format     clang-format in place'
 	@echo 'make docker     the container image (docker, or buildah where there is no engine)'
@@ -63,9 +64,9 @@ $B/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-$B/model/kernels/kern_ref.o: CFLAGS += -O3
-$B/model/kernels/kern_avx2.o: CFLAGS += -O3 -mavx2 -mfma
-$B/model/kernels/kern_avx512.o: CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
+$B/model/kernels/kern_ref.o: override CFLAGS += -O3
+$B/model/kernels/kern_avx2.o: override CFLAGS += -O3 -mavx2 -mfma
+$B/model/kernels/kern_avx512.o: override CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
 
 $B/libseq.a: $(MODEL_OBJ)
 	@rm -f $@
@@ -112,7 +113,7 @@ tsan: packages
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)
 
 LINT_SRC := $(MODEL_SRC) $(SERVER_SRC) $(UNIT_SRC) $(HTTP_SRC) $(HTTP_LIB) \
-            $(wildcard tests/bench/*.c weights/training/*.c)
+            $(wildcard tests/bench/*.c tests/fuzz/*.c weights/training/*.c)
 LINT_HDR := $(filter-out %_tables.h,$(wildcard model/*.h model/*/*.h server/*.h server/*/*.h tests/*/*.h))
 
 lint:
@@ -122,6 +123,21 @@ lint:
 	@clang-format --dry-run --Werror $(LINT_SRC) $(LINT_HDR)
 	@$(MAKE) -s -j2 $(LINT_SRC:%.c=build/lint/%.ok) $(LINT_HDR:%.h=build/lint/%.h.ok)
 	@echo 'lint: no findings'
+
+# Each parser's fuzz target for FUZZ_SECONDS, from its seed corpus; findings stop the run.
+FUZZ_SECONDS ?= 60
+FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+build/fuzz/%: tests/fuzz/%.c $(MODEL_SRC) $(LINT_HDR)
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined -mavx2 -mfma \
+	    -o $@ $< $(filter-out model/kernels/% model/nets/% model/tasks/% model/seq.c,$(MODEL_SRC)) $(LIBS_MODEL)
+
+fuzz:
+	@sh tests/lint/packages.sh clang libclang-rt-14-dev
+	@$(MAKE) -s $(FUZZ)
+	@for t in $(FUZZ); do mkdir -p build/corpus/$${t##*/}; d=tests/fuzz/$${t##*/}.dict; \
+	    $$t -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 $$([ -f $$d ] && echo -dict=$$d) \
+	    build/corpus/$${t##*/} tests/fuzz/corpus/$${t##*/} 2>&1 | tail -n 3 || exit 1; done
 
 build/lint/%.ok: %.c $(LINT_HDR) .clang-tidy
 	@mkdir -p $(@D)

@@ -2,7 +2,7 @@
  *
  * Sizes are given as count and element size; a product that wraps fails like an exhausted
  * heap does, by returning NULL. Memory of these functions is given back with mem_free
- * only (which is free(), so that libraries may take ownership of a buffer). Any thread.
+ * only (libc's own, so that a library may take over a buffer). Any thread.
  */
 #ifndef SEQ_BASE_MEM_H
 #define SEQ_BASE_MEM_H
