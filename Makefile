@@ -68,6 +68,9 @@ $B/model/kernels/kern_ref.o: override CFLAGS += -O3
 $B/model/kernels/kern_avx2.o: override CFLAGS += -O3 -mavx2 -mfma
 $B/model/kernels/kern_avx512.o: override CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
 
+# The page's files are read by the assembler, which writes no dependencies.
+$B/server/web/embed.o: $(wildcard server/web/*.html server/web/*.css server/web/*.js)
+
 $B/libseq.a: $(MODEL_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^

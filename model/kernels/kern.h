@@ -9,9 +9,9 @@
 #include "model/kernels/kernels.h"
 
 void kern_ref_fill(struct kernels *k);
-void kern_blas_fill(struct kernels *k); /* on top of ref */
-void kern_avx2_fill(struct kernels *k); /* on top of ref */
-void kern_avx512_fill(
-    struct kernels *k); /* on top of avx2, whose packed layout it shares */
+void kern_portable_fill(struct kernels *k); /* on top of ref; all but the product */
+void kern_blas_fill(struct kernels *k);     /* on top of portable; the product */
+void kern_avx2_fill(struct kernels *k);     /* everything */
+void kern_avx512_fill(struct kernels *k);   /* the product, on avx2's packed layout */
 
 #endif

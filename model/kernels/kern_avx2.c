@@ -110,13 +110,15 @@ static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t col
 }
 
 /* `rows` rows from `row` on, times `panels` panels from `column` on. Both counts are
- * constants at every call, so that the sums live in registers. */
+ * constants at every call, so that the sums live in registers. Tall tiles take one panel,
+ * and one stream from memory is slow: they fetch the next panel on the way. */
 static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
                                size_t row, size_t column, const int rows,
                                const int panels)
 {
     const size_t K = w->K, ldx = p->ldx;
     const float *x = p->x + row * ldx, *data = w->data + column * K;
+    const size_t ahead = column + PANEL < w->N ? PANEL * K : 0;
     __m256 sum[TILE_ROWS][TILE_ROWS * 2];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
@@ -131,6 +133,8 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
             in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx + k);
 #pragma GCC unroll 6
         for (int v = 0; v < panels; v++, at += PANEL * K) {
+            if (rows > 3)
+                _mm_prefetch((const char *)(at + ahead), _MM_HINT_T1);
             __m256 left = _mm256_load_ps(at), right = _mm256_load_ps(at + LANES);
 #pragma GCC unroll 6
             for (int r = 0; r < rows; r++) {

@@ -27,13 +27,16 @@ static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t col
 }
 
 /* `rows` rows from `row` on, times `panels` panels from `column` on. Both counts are
- * constants at every call, so that the sums live in registers. */
+ * constants at every call, so that the sums live in registers. Tall tiles leave the
+ * memory idle: they fetch the next panels on the way. */
 static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
                                size_t row, size_t column, const int rows,
                                const int panels)
 {
     const size_t K = w->K, ldx = p->ldx;
     const float *x = p->x + row * ldx, *data = w->data + column * K;
+    const size_t width = (size_t)panels * PANEL;
+    const size_t ahead = column + 2 * width <= w->N ? width * K : 0;
     __m512 sum[TILE_ROWS][MAX_PANELS];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
@@ -44,8 +47,12 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
         const float *at = data + k * PANEL;
         __m512 weights[MAX_PANELS];
 #pragma GCC unroll 8
-        for (int v = 0; v < panels; v++)
+        for (int v = 0; v < panels; v++) {
+            if (rows > 3)
+                _mm_prefetch((const char *)(at + ahead + (size_t)v * PANEL * K),
+                             _MM_HINT_T1);
             weights[v] = _mm512_load_ps(at + (size_t)v * PANEL * K);
+        }
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++) {
             __m512 in = _mm512_set1_ps(x[(size_t)r * ldx + k]);

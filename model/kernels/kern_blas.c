@@ -1,12 +1,112 @@
-/* Entries for this CPU kind, on top of the reference. */
+/* Matrix products through OpenBLAS, for CPUs that no kernel of ours is written for.
+ *
+ * A BLAS picks its loops by the shape of a call, and with them the order of its sums. So
+ * all calls here have one shape: ROWS x COLUMNS x STEP, the last step of K being shorter,
+ * with x copied into the same zero-padded buffer. What stands in the other rows and
+ * columns enters no sum. That leaves the place of a row or column inside a call: OpenBLAS
+ * 0.3.21 with 16 rows sums the last 4 in another order on Haswell and Zen, with 8 it does
+ * not on any x86 core it knows. kern_blas_fill asks the BLAS at hand and leaves the
+ * reference's product in place if the answer is bad.
+ *
+ * The shape is also small enough for OpenBLAS to stay on the calling thread by its own
+ * rule (interface/gemm.c: up to 2^18 multiply-adds). */
 #include "model/kernels/kern.h"
+
+#include <cblas.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { ROWS = 8, COLUMNS = 64, STEP = 256 };
+
+/* out [ROWS,COLUMNS] (+)= x [ROWS,STEP] w^T, w [COLUMNS,ldw], `step` terms. */
+static void block_product(const float *x, const float *w, size_t ldw, size_t step,
+                          bool add, float *out)
+{
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, ROWS, COLUMNS, (int)step, 1, x,
+                STEP, w, (int)ldw, add ? 1 : 0, out, COLUMNS);
+}
+
+static size_t blas_matrix_bytes(size_t N, size_t K)
+{
+    size_t columns, bytes;
+    if (K > INT32_MAX || __builtin_add_overflow(N, COLUMNS - 1, &columns))
+        return 0;
+    columns -= columns % COLUMNS;
+    if (__builtin_mul_overflow(columns, K, &bytes) ||
+        __builtin_mul_overflow(bytes, sizeof(float), &bytes))
+        return 0;
+    return bytes;
+}
+
+static void store_row(const struct product *p, size_t row, size_t first, size_t last,
+                      const float *sum)
+{
+    float *y = p->y + row * p->ldy;
+    for (size_t n = first; n < last; n++) {
+        float v = sum[n % COLUMNS];
+        if (p->bias)
+            v += p->bias[n];
+        y[n] = p->accumulate ? y[n] + v : v;
+    }
+}
+
+/* `rows` <= ROWS rows from `row` on, columns first..last-1 of one block. */
+static void block_rows(const struct matrix *w, const struct product *p, size_t row,
+                       size_t rows, size_t first, size_t last)
+{
+    const float *weights = w->data + first / COLUMNS * COLUMNS * w->K;
+    float x[ROWS * STEP] = {0}, sum[ROWS * COLUMNS] = {0};
+    for (size_t k = 0; k < w->K; k += STEP) {
+        size_t step = w->K - k < STEP ? w->K - k : STEP;
+        for (size_t r = 0; r < rows; r++)
+            memcpy(x + r * STEP, p->x + (row + r) * p->ldx + k, step * sizeof(float));
+        block_product(x, weights + k, w->K, step, k > 0, sum);
+    }
+    for (size_t r = 0; r < rows; r++)
+        store_row(p, row + r, first, last, sum + r * COLUMNS);
+}
+
+static void blas_matmul(const struct matrix *w, const struct product *p)
+{
+    for (size_t first = p->first, last; first < p->last; first = last) {
+        last = first - first % COLUMNS + COLUMNS;
+        if (last > p->last)
+            last = p->last;
+        for (size_t row = 0; row < p->M; row += ROWS)
+            block_rows(w, p, row, p->M - row < ROWS ? p->M - row : ROWS, first, last);
+    }
+}
+
+/* Equal rows times equal columns: every element must have the same bits. */
+static bool place_is_irrelevant(size_t step)
+{
+    float x[ROWS * STEP] = {0}, w[COLUMNS * STEP], sum[ROWS * COLUMNS] = {0};
+    for (size_t i = 0; i < COLUMNS * step; i++)
+        w[i] = 1 / (float)(3 + 7 * (i % step) % 61) - 0.1f;
+    for (size_t r = 0; r < ROWS; r++)
+        for (size_t k = 0; k < step; k++)
+            x[r * STEP + k] = 1 / (float)(2 + 5 * k % 43) - 0.15f;
+    for (int add = 0; add < 2; add++)
+        block_product(x, w, step, step, add, sum);
+    for (size_t i = 1; i < ROWS * COLUMNS; i++)
+        if (memcmp(&sum[i], &sum[0], sizeof(float)) != 0)
+            return false;
+    return true;
+}
 
 void kern_blas_fill(struct kernels *k)
 {
+    static const size_t steps[] = {STEP, 255, 67, 8, 3};
     k->name = "blas";
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+        if (!place_is_irrelevant(steps[i]))
+            return;
+    k->matrix_bytes = blas_matrix_bytes;
+    k->matmul = blas_matmul;
 }
 
 bool kernels_blas_single_thread(void)
 {
-    return true;
+    openblas_set_num_threads(1);
+    return openblas_get_num_threads() == 1 && openblas_get_parallel() != OPENBLAS_OPENMP;
 }

@@ -35,7 +35,7 @@ static const struct variant {
     {has_avx512, {kern_avx2_fill, kern_avx512_fill}},
     {has_avx2, {kern_avx2_fill, NULL}},
 #endif
-    {always, {kern_blas_fill, NULL}},
+    {always, {kern_portable_fill, kern_blas_fill}},
     {always, {NULL, NULL}},
 };
 enum { N_VARIANTS = sizeof(variants) / sizeof(variants[0]) };

@@ -67,8 +67,9 @@ struct kernels {
      * 1e-6 for n <= 4096. NaN in gives NaN out, as does +INFINITY. Error of an entry p:
      * 2^-21 * p * (1 + max|x - max x|/8). */
     void (*softmax)(size_t n, float *x);
-    /* acc [E] += sum_j p[j] * v_j, v_j = v + j*ld: one FMA chain over j per element, so
-     * that cutting the run anywhere gives the same bits. */
+    /* acc [E] += sum_j p[j] * v_j, v_j = v + j*ld: one chain of multiply-adds over j per
+     * element that begins with acc, so that cutting the run anywhere gives the same bits.
+     * |err| <= (n+1) * 2^-24 * (|acc| + sum |p v|). */
     void (*weigh)(size_t n, size_t E, const float *p, const float *v, size_t ld,
                   float *acc);
 
