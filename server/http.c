@@ -23,6 +23,7 @@
 enum {
     HEADER_BYTES = 32 * 1024, /* MHD's memory per connection: the longest head */
     SLOWEST_READER = 4096,    /* bytes per second below which a reply is given up */
+    ACCEPT_ROUNDS = 1000,     /* MHD takes a few connections per round */
     SETTLE_US = 50000,        /* requests on the wire when a stop is asked for */
     WAKE_MS = 1000            /* an idle loop looks around this often */
 };
@@ -44,7 +45,8 @@ struct http {
     size_t n_loops;
 
     atomic_bool quiesce, stop; /* only ever go up; a loop sees them after its next wake */
-    atomic_size_t n_quiesced;  /* loops that have left the listener */
+    atomic_size_t n_left;      /* loops that have left the listener */
+    atomic_bool listening;     /* the listener is open */
 };
 
 /* ---- small things ---------------------------------------------------------------- */
@@ -398,6 +400,21 @@ static void stop_daemon(struct MHD_Daemon *daemon)
     MHD_stop_daemon(daemon);
 }
 
+/* Accepts whom the kernel has accepted already, then no more. The last loop to leave
+ * closes the socket at once: clients that connect in between would be reset. */
+static void leave_listener(struct loop *l)
+{
+    struct http *h = l->http;
+    struct pollfd p = {.fd = h->listener, .events = POLLIN};
+    for (int i = 0; i < ACCEPT_ROUNDS && poll(&p, 1, 0) > 0; i++)
+        MHD_run(l->daemon);
+    MHD_quiesce_daemon(l->daemon);
+    if (atomic_fetch_add(&h->n_left, 1) + 1 == h->n_loops) {
+        close(h->listener);
+        atomic_store(&h->listening, false);
+    }
+}
+
 /* An own loop instead of MHD's: its epoll thread waits again when it finds exactly 128
  * ready events, before it serves them (0.9.75, MAX_EVENTS); with MHD_run that wait never
  * blocks. */
@@ -410,9 +427,7 @@ static void *serve(void *arg)
     while (!atomic_load(&h->stop)) {
         MHD_run(l->daemon);
         if (atomic_load(&h->quiesce) && !quiesced) {
-            MHD_run(l->daemon); /* accepts what the kernel has accepted already */
-            MHD_quiesce_daemon(l->daemon);
-            atomic_fetch_add(&h->n_quiesced, 1);
+            leave_listener(l);
             quiesced = true;
         }
         wait_events(l, mhd_fd);
@@ -464,6 +479,7 @@ static enum err_code bind_listener(struct http *h, struct err *err)
     if (code != ERR_OK)
         return code;
     address_print(&a, h->name);
+    atomic_store(&h->listening, true);
     h->shared.loopback = address_is_loopback(&a);
     return ERR_OK;
 }
@@ -475,7 +491,6 @@ enum err_code http_start(struct server *s, struct http **out, struct err *err)
         return err_set(err, ERR_NOMEM, "out of memory for the HTTP side");
     h->shared.server = s;
     h->shared.options = s->options;
-    h->listener = -1;
     if (getrandom(&h->shared.id_seed, sizeof h->shared.id_seed, 0) < 0)
         h->shared.id_seed = clock_us();
     struct deadlines_hooks hooks = {on_tick, on_late, h};
@@ -514,10 +529,8 @@ void http_quiesce(struct http *h)
 {
     atomic_store(&h->quiesce, true);
     wake_all(h);
-    while (atomic_load(&h->n_quiesced) < h->n_loops)
+    while (atomic_load(&h->listening))
         usleep(1000);
-    close(h->listener);
-    h->listener = -1;
     usleep(SETTLE_US);
 }
 
@@ -548,7 +561,7 @@ void http_stop(struct http *h)
         if (l->http && l->wake >= 0)
             close(l->wake);
     }
-    if (h->listener >= 0)
+    if (atomic_load(&h->listening))
         close(h->listener);
     deadlines_free(h->shared.deadlines);
     mem_free(h->loops);
