@@ -111,7 +111,7 @@ san: packages
 	@sh tests/run.sh build/san $(TESTS:$B/%=build/san/%)
 
 # The threaded parts: crew, scheduler, the daemon itself.
-TSAN_TESTS := $(filter %test_crew %test_server_scheduler %test_nets %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
+TSAN_TESTS := $(filter %test_crew %test_server_scheduler %test_nets_threads %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
 tsan: packages
 	@$(MAKE) -s FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd $(TSAN_TESTS:$B/%=build/tsan/%)
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)
