@@ -3,7 +3,7 @@
 #ifndef SERVER_ADDRESS_H
 #define SERVER_ADDRESS_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/base/mem.h"
+#include "model/seq.h"
 
 enum { BUF_FIRST = 256 };
 

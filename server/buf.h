@@ -6,7 +6,7 @@
 #ifndef SERVER_BUF_H
 #define SERVER_BUF_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 
 #include <stdbool.h>
 #include <stddef.h>

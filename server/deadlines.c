@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "model/base/mem.h"
+#include "model/seq.h"
 #include "server/clock.h"
 
 enum {

@@ -9,7 +9,7 @@
 #ifndef SERVER_DEADLINES_H
 #define SERVER_DEADLINES_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

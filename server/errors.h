@@ -6,7 +6,7 @@
 #ifndef SERVER_ERRORS_H
 #define SERVER_ERRORS_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/reply.h"
 
 #include <stddef.h>

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/base/mem.h"
+#include "model/seq.h"
 #include "server/clock.h"
 #include "server/log.h"
 

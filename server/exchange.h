@@ -5,7 +5,7 @@
 #ifndef SERVER_EXCHANGE_H
 #define SERVER_EXCHANGE_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/deadlines.h"
 #include "server/errors.h"
 #include "server/guard.h"

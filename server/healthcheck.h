@@ -2,7 +2,7 @@
 #ifndef SERVER_HEALTHCHECK_H
 #define SERVER_HEALTHCHECK_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/options.h"
 
 /* Asks GET /readyz at options' host and port (0.0.0.0 and :: mean this machine), for

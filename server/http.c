@@ -13,7 +13,7 @@
 
 #include <microhttpd.h>
 
-#include "model/base/mem.h"
+#include "model/seq.h"
 #include "server/address.h"
 #include "server/clock.h"
 #include "server/deadlines.h"

@@ -6,7 +6,7 @@
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/server.h"
 
 #include <stdbool.h>

@@ -5,8 +5,7 @@
 
 #include <jansson.h>
 
-#include "model/base/json_scan.h"
-#include "model/base/mem.h"
+#include "model/seq.h"
 #include "server/nearest.h"
 
 static const struct json_limits LIMITS = {.max_depth = 32, .max_values = 100000};

@@ -13,7 +13,7 @@
 #ifndef SERVER_JSON_READ_H
 #define SERVER_JSON_READ_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/base/utf8.h"
+#include "model/seq.h"
 
 static const char HEX[] = "0123456789abcdef";
 

@@ -6,7 +6,7 @@
 #ifndef SERVER_LOG_H
 #define SERVER_LOG_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/json_write.h"
 
 #include <stdbool.h>

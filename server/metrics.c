@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model/base/mem.h"
+#include "model/seq.h"
 #include "server/clock.h"
 
 static const unsigned STATUSES[] = {200, 204, 304, 400, 403, 404, 405, 408, 413,

@@ -5,7 +5,7 @@
 #ifndef SERVER_METRICS_H
 #define SERVER_METRICS_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/buf.h"
 #include "server/models.h"
 #include "server/route.h"

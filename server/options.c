@@ -9,8 +9,7 @@
 
 #include <jansson.h>
 
-#include "model/base/json_scan.h"
-#include "model/base/mem.h"
+#include "model/seq.h"
 #include "server/json_write.h"
 #include "server/log.h"
 #include "server/nearest.h"

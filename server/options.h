@@ -5,7 +5,7 @@
 #ifndef SERVER_OPTIONS_H
 #define SERVER_OPTIONS_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/buf.h"
 
 #include <stdbool.h>

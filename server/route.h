@@ -5,7 +5,7 @@
 #ifndef SERVER_ROUTE_H
 #define SERVER_ROUTE_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/job.h"
 #include "server/reply.h"
 

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "model/base/mem.h"
+#include "model/seq.h"
 #include "server/clock.h"
 
 struct scheduler {

@@ -6,7 +6,7 @@
 #ifndef SERVER_SCHEDULER_H
 #define SERVER_SCHEDULER_H
 
-#include "model/base/err.h"
+#include "model/seq.h"
 #include "server/job.h"
 #include "server/metrics.h"
 
