@@ -27,7 +27,6 @@ static void send_file(const struct embed_file *f, const struct request *q,
     reply_header(r, "ETag", f->etag);
     reply_header(r, "Cache-Control", "no-cache"); /* keep it, but ask before using it */
     reply_header(r, "Content-Security-Policy", POLICY);
-    reply_header(r, "X-Content-Type-Options", "nosniff");
     reply_header(r, "Referrer-Policy", "no-referrer");
     if (has_tag(known, f->etag)) {
         r->status = 304;

@@ -5,16 +5,17 @@ import { nextWord } from "./next_word.js";
 import { sentiment } from "./sentiment.js";
 
 const panels = {
-  "next-word": nextWord(document.getElementById("next-word")),
-  sentiment: sentiment(document.getElementById("sentiment")),
-  attention: attention(document.getElementById("attention")),
+  "next-word": nextWord(document.getElementById("panel-next-word")),
+  sentiment: sentiment(document.getElementById("panel-sentiment")),
+  attention: attention(document.getElementById("panel-attention")),
 };
 const tabs = [...document.querySelectorAll('[role="tab"]')];
 const asked = new Set();
+const taskOf = (tab) => tab.id.replace("tab-", "");
 
 function open(name, focus) {
   for (const tab of tabs) {
-    const mine = tab.getAttribute("aria-controls") === name;
+    const mine = taskOf(tab) === name;
     tab.setAttribute("aria-selected", String(mine));
     tab.tabIndex = mine ? 0 : -1;
     document.getElementById(tab.getAttribute("aria-controls")).hidden = !mine;
@@ -33,14 +34,17 @@ function openFromHash() {
   open(name in panels ? name : "next-word", false);
 }
 
+function choose(tab) {
+  history.replaceState(null, "", `#${taskOf(tab)}`);
+  open(taskOf(tab), true);
+}
+
 function onTabKey(event) {
   const at = tabs.indexOf(event.currentTarget);
   const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
   if (to !== undefined) {
     event.preventDefault();
-    const tab = tabs[(to + tabs.length) % tabs.length];
-    history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
-    open(tab.getAttribute("aria-controls"), true);
+    choose(tabs[(to + tabs.length) % tabs.length]);
   }
 }
 
@@ -86,10 +90,7 @@ function listModels(models) {
 
 let ready = false;
 for (const tab of tabs) {
-  tab.addEventListener("click", () => {
-    history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
-    open(tab.getAttribute("aria-controls"), false);
-  });
+  tab.addEventListener("click", () => choose(tab));
   tab.addEventListener("keydown", onTabKey);
 }
 window.addEventListener("hashchange", openFromHash);

@@ -21,6 +21,11 @@ function mapOf(reply, layer, head) {
   return { rows: map.length, at: (row, column) => map[row][column] };
 }
 
+function numbered(indexes) {
+  const last = indexes.length - 1;
+  return indexes.map((i, at) => [i, at === last && last > 0 ? `${i} (last)` : `${i}`]);
+}
+
 function nameOf(token) {
   const text = token.special || token.text === null ? token.piece : token.text;
   return text.replaceAll("\n", "⏎").replace(/^ +$/, "␣");
@@ -57,8 +62,9 @@ export function attention(section) {
     }
     const body = { text: box.value, offset_unit: "utf16", decimals: 6 };
     const model = models.get(panel.model.value);
-    if (narrow && model && model.layers && model.heads) {
-      selectors([...Array(model.layers).keys()], [...Array(model.heads).keys()]);
+    if (narrow && model) {
+      const { layers, heads } = model.attention;
+      selectors([...Array(layers).keys()], [...Array(heads).keys()]);
       body.layers = [Number(layer.value)];
       body.heads = [Number(head.value)];
     }
@@ -75,11 +81,11 @@ export function attention(section) {
   };
 
   function selectors(layers, heads) {
-    fill(layer, layers.map((i) => [i, `${i + 1} of ${layers.length}`]), layer.value);
-    const list = heads.map((i) => [i, `${i + 1} of ${heads.length}`]);
+    const list = numbered(heads);
     if (!narrow && heads.length > 1) {
       list.push([MEAN, "mean of all"]);
     }
+    fill(layer, numbered(layers), layer.value);
     fill(head, list, head.value);
   }
 
@@ -96,18 +102,21 @@ export function attention(section) {
     text = body.text;
     section.querySelector("#at-layer-label").hidden = pooling();
     section.querySelector("#at-way-label").hidden = pooling();
-    section.querySelector("#at-head-label").hidden = pooling();
-    if (!pooling() && !narrow) {
+    section.querySelector("#at-head-label span").textContent = pooling() ? "Hop" : "Head";
+    if (pooling()) {
+      fill(head, numbered(reply.attention.heads), other ? 0 : chosen);
+      chosen = Number(head.value);
+    } else if (!narrow) {
       selectors(reply.attention.layers, reply.attention.heads);
     }
-    if (other) {
-      chosen = pooling() ? 0 : Math.max(reply.tokens.findIndex((token) => !token.special), 0);
+    if (other && !pooling()) {
+      chosen = Math.max(reply.tokens.findIndex((token) => !token.special), 0);
     }
     const { prediction } = reply;
     answer.textContent = prediction
       ? `${reply.model} says ${prediction.label} (${(100 * prediction.score).toFixed(1)} %).` : "";
     if (reply.usage.truncated) {
-      answer.append(" The text was longer than the model reads; only its beginning is shown.");
+      answer.append(" The text is longer than the model reads; it saw only the part with tokens.");
     }
     writeTokens();
     draw();
@@ -156,7 +165,7 @@ export function attention(section) {
     }
     const byRow = pooling() || way.value === "row";
     map.draw({
-      rows: pooling() ? reply.attention.data.map((_, i) => `hop ${i + 1}`) : names,
+      rows: pooling() ? reply.attention.data.map((_, i) => `hop ${i}`) : names,
       columns: names, at, max, scale: scale.value,
       row: byRow ? chosen : -1, column: byRow ? -1 : chosen,
     });
@@ -178,8 +187,8 @@ export function attention(section) {
       span.tabIndex = (pooling() ? i === 0 : isChosen) ? 0 : -1;
     });
     const best = weights.map((weight, i) => [weight, i]).sort((a, b) => b[0] - a[0]).slice(0, 5);
-    const list = best.map(([weight, i]) => `${nameOf(reply.tokens[i])} ${weight.toFixed(3)}`);
-    const who = pooling() ? `Hop ${chosen + 1} looks at` : way.value === "row"
+    const list = best.map(([weight, i]) => `“${nameOf(reply.tokens[i])}” ${weight.toFixed(3)}`);
+    const who = pooling() ? `Hop ${chosen} looks at` : way.value === "row"
       ? `“${nameOf(reply.tokens[chosen])}” looks at` : `“${nameOf(reply.tokens[chosen])}” is looked at by`;
     read.textContent = `${who}: ${list.join(", ")}`;
   }
@@ -197,11 +206,14 @@ export function attention(section) {
   function onCell({ row, column }, click) {
     if (click) {
       chosen = pooling() || way.value === "row" ? row : column;
+      if (pooling()) {
+        head.value = row;
+      }
       draw();
       return;
     }
     const value = current().at(row, column).toFixed(4);
-    const from = pooling() ? `hop ${row + 1}` : nameOf(reply.tokens[row]);
+    const from = pooling() ? `hop ${row}` : nameOf(reply.tokens[row]);
     canvas.title = `${from} → ${nameOf(reply.tokens[column])}: ${value}`;
   }
 
@@ -223,7 +235,14 @@ export function attention(section) {
   });
   panel.model.addEventListener("change", () => (narrow = false), { capture: true });
   for (const select of [layer, head]) {
-    select.addEventListener("change", () => (narrow ? panel.ask() : reply && draw()));
+    select.addEventListener("change", () => {
+      if (narrow) {
+        panel.ask();
+      } else if (reply) {
+        chosen = pooling() ? Number(head.value) : chosen;
+        draw();
+      }
+    });
   }
   for (const select of [scale, way]) {
     select.addEventListener("change", () => reply && draw());

@@ -1,7 +1,12 @@
 // Next word as you type: chips under the text; Tab takes the first one.
 import { Panel, el } from "./api.js";
 
-const WORD_END = /[\p{L}\p{N}][\p{L}\p{M}\p{N}'’-]*$/u;
+// Letters, digits and what stands inside words; also inside note words like C#5:4/3.
+const WORD_END = /[\p{L}\p{N}][\p{L}\p{M}\p{N}'’#:/-]*$/u;
+
+// What stands in the box at first; models of other languages than words bring their own.
+const SAMPLES = { "next-note-lstm": "D5:2 E5:2 F#5:2 | " };
+const SAMPLE = "I would like to ";
 
 // The text before the caret, cut into what is finished and the word being typed.
 export function splitAtWord(text, unit) {
@@ -113,6 +118,12 @@ export function nextWord(section) {
     }
   });
   chips.addEventListener("keydown", moveFocus);
+  panel.model.addEventListener("change", () => {
+    if (box.value === SAMPLE || Object.values(SAMPLES).includes(box.value)) {
+      box.value = SAMPLES[panel.model.value] || SAMPLE;
+      box.setSelectionRange(box.value.length, box.value.length);
+    }
+  }, { capture: true });
   unit.addEventListener("change", () => panel.ask());
   top.addEventListener("change", () => panel.ask());
 

@@ -1,0 +1,112 @@
+/* Api_server: the handlers on the tiny models, without HTTP and without threads: a
+ * request goes through the router to its handler and its job runs here. Test programs
+ * only. */
+#ifndef TESTS_UNIT_API_SERVER_H
+#define TESTS_UNIT_API_SERVER_H
+
+#include "model/base/mem.h"
+#include "server/errors.h"
+#include "server/router.h"
+#include "server/server.h"
+
+#include <check.h>
+#include <jansson.h>
+#include <string.h>
+
+struct api_server {
+    struct server s;
+    struct options options;
+    struct models *models;
+    struct seq_worker *worker;
+};
+
+static const char *const API_MODELS[] = {
+    "tests/fixtures/models/tiny-gpt2", "tests/fixtures/models/tiny-lstm",
+    "tests/fixtures/models/tiny-bert", "tests/fixtures/models/tiny-bilstm"};
+
+static inline void api_start(struct api_server *a)
+{
+    char name[] = "seqd";
+    char *const argv[] = {name, NULL};
+    enum options_action action;
+    struct err err = {0};
+    *a = (struct api_server){0};
+    a->s.options = &a->options;
+    ck_assert_msg(options_read(1, argv, NULL, &a->options, &action, &err) == ERR_OK, "%s",
+                  err.msg);
+    ck_assert_msg(seq_init(&err) == ERR_OK, "%s", err.msg);
+    ck_assert_msg(models_load(API_MODELS, 4, NULL, "", &a->models, &err) == ERR_OK, "%s",
+                  err.msg);
+    a->s.models = a->models;
+    a->s.routes = api_routes(&a->s.n_routes);
+    ck_assert_int_eq(metrics_new(a->s.routes, a->s.n_routes, &a->s.metrics, &err),
+                     ERR_OK);
+    ck_assert_int_eq(seq_worker_new(NULL, &a->worker, &err), ERR_OK);
+    atomic_store(&a->s.ready, true);
+}
+
+static inline void api_stop(struct api_server *a)
+{
+    seq_worker_free(a->worker);
+    metrics_free(a->s.metrics);
+    models_free(a->models);
+    options_done(&a->options);
+}
+
+/* A finished job's reply, or its error's. */
+static inline void api_finish(struct job *job, struct reply *r)
+{
+    if (job->err.code != ERR_OK) {
+        reply_err(r, &job->err);
+    } else {
+        *r = job->reply;
+        job->reply = (struct reply){0};
+    }
+    job->kind->free(job);
+}
+
+/* Asks and computes; *r is the caller's. Returns the status. */
+static inline unsigned api_ask(struct api_server *a, const char *method, const char *path,
+                               const char *body, struct reply *r)
+{
+    struct router_match match;
+    struct answer answer = {0};
+    struct err err = {0};
+    router_find(a->s.routes, a->s.n_routes, method, path, &match);
+    ck_assert_msg(match.route != NULL, "no route %s %s", method, path);
+    struct request q = {.route = match.route,
+                        .id = "test",
+                        .path = path,
+                        .body = body,
+                        .body_n = body ? strlen(body) : 0};
+    memcpy(q.args, match.args, sizeof q.args);
+    *r = (struct reply){0};
+    if (match.route->handle(&a->s, &q, &answer, &err) != ERR_OK) {
+        reply_err(r, &err);
+    } else if (answer.job) {
+        answer.job->kind->run(&answer.job, 1, a->worker);
+        api_finish(answer.job, r);
+    } else {
+        *r = answer.reply;
+    }
+    return r->status ? r->status : 200;
+}
+
+/* The same for JSON replies; the tree is the caller's. */
+static inline json_t *api_json(struct api_server *a, const char *method, const char *path,
+                               const char *body, unsigned status)
+{
+    struct reply r;
+    json_error_t e;
+    unsigned got = api_ask(a, method, path, body, &r);
+    const char *text = r.fixed ? r.fixed : r.body.at;
+    size_t n = r.fixed ? r.fixed_n : r.body.n;
+    ck_assert_msg(got == status, "%s %s: %u, not %u: %.*s", path, body ? body : "", got,
+                  status, (int)n, text);
+    json_t *tree = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    ck_assert_msg(tree != NULL, "%s: %s: %.*s", path, e.text, (int)n, text);
+    reply_done(&r);
+    return tree;
+}
+
+#endif

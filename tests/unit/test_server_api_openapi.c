@@ -1,0 +1,289 @@
+/* openapi.c: the document says what the routes, the tables and the replies are. */
+#include "server/api/openapi.h"
+#include "tests/suite.h"
+#include "tests/unit/api_server.h"
+
+static struct api_server api;
+static json_t *document;
+
+static void begin(void)
+{
+    api_start(&api);
+    document = api_json(&api, "GET", "/openapi.json", NULL, 200);
+}
+
+static void end(void)
+{
+    json_decref(document);
+    api_stop(&api);
+}
+
+static json_t *at(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    ck_assert_msg(value != NULL, "no \"%s\"", key);
+    return value;
+}
+
+static json_t *schema(const char *name, const char *suffix)
+{
+    char key[80];
+    snprintf(key, sizeof key, "%s%s", name, suffix);
+    return at(at(at(document, "components"), "schemas"), key);
+}
+
+START_TEST(paths_and_routes_are_the_same)
+{
+    size_t operations = 0, documented = 0;
+    const char *path, *method;
+    json_t *item, *operation;
+    begin();
+    ck_assert_str_eq(json_string_value(at(document, "openapi")), "3.1.0");
+    for (size_t i = 0; i < api.s.n_routes; i++) {
+        const struct route *r = &api.s.routes[i];
+        if (!r->summary)
+            continue;
+        documented++;
+        item = at(at(document, "paths"), r->path);
+        operation = at(item, strcmp(r->method, "POST") == 0 ? "post" : "get");
+        ck_assert_str_eq(json_string_value(at(operation, "operationId")), r->doc->name);
+        ck_assert_ptr_nonnull(json_object_get(at(operation, "responses"), "200"));
+        ck_assert_int_eq(json_object_get(operation, "requestBody") != NULL,
+                         r->doc->fields != NULL);
+        ck_assert_int_eq(json_object_get(operation, "parameters") != NULL,
+                         strchr(r->path, '{') != NULL);
+    }
+    json_object_foreach(at(document, "paths"), path, item)
+    {
+        json_object_foreach(item, method, operation)
+        {
+            operations++;
+        }
+    }
+    ck_assert_uint_eq(operations, documented);
+    end();
+}
+END_TEST
+
+/* Every "$ref" anywhere points at something. */
+static void check_refs(json_t *value)
+{
+    const char *key, *ref = json_string_value(json_object_get(value, "$ref"));
+    json_t *member;
+    size_t i;
+    if (ref) {
+        char name[100];
+        ck_assert_int_eq(sscanf(ref, "#/components/schemas/%99s", name) == 1 ||
+                             sscanf(ref, "#/components/headers/%99s", name) == 1,
+                         1);
+        ck_assert_msg(
+            json_object_get(at(at(document, "components"), "schemas"), name) ||
+                json_object_get(at(at(document, "components"), "headers"), name),
+            "%s", ref);
+    }
+    json_object_foreach(value, key, member)
+    {
+        check_refs(member);
+    }
+    json_array_foreach(value, i, member)
+    {
+        check_refs(member);
+    }
+}
+
+START_TEST(references_lead_somewhere)
+{
+    begin();
+    check_refs(document);
+    end();
+}
+END_TEST
+
+START_TEST(request_schemas_have_the_fields_that_are_read)
+{
+    begin();
+    for (size_t i = 0; i < api.s.n_routes; i++) {
+        const struct route_doc *doc = api.s.routes[i].doc;
+        if (!doc || !doc->fields)
+            continue;
+        json_t *s = schema(doc->name, "_request"), *properties = at(s, "properties");
+        ck_assert(json_is_false(at(s, "additionalProperties")));
+        ck_assert_uint_eq(json_object_size(properties), doc->n_fields);
+        for (size_t f = 0; f < doc->n_fields; f++) {
+            json_t *p = at(properties, doc->fields[f].name);
+            ck_assert_str_eq(json_string_value(at(p, "description")),
+                             doc->fields[f].help);
+        }
+    }
+    end();
+}
+END_TEST
+
+/* What a handler does with each field: read if the schema knows it, refused by name if it
+ * does not. */
+START_TEST(handlers_read_exactly_these_fields)
+{
+    begin();
+    for (size_t i = 0; i < api.s.n_routes; i++) {
+        const struct route *r = &api.s.routes[i];
+        if (!r->doc || !r->doc->fields)
+            continue;
+        for (size_t f = 0; f <= r->doc->n_fields; f++) {
+            bool known = f < r->doc->n_fields;
+            char body[200];
+            snprintf(body, sizeof body, "{\"%s\":{}}",
+                     known ? r->doc->fields[f].name : "bogus");
+            json_t *reply = api_json(&api, r->method, r->path, body, 400);
+            json_t *error = at(reply, "error");
+            const char *message = json_string_value(at(error, "message"));
+            ck_assert_str_eq(json_string_value(at(error, "param")),
+                             known ? r->doc->fields[f].name : "bogus");
+            ck_assert_int_eq(strstr(message, "unknown") != NULL, !known);
+            json_decref(reply);
+        }
+    }
+    end();
+}
+END_TEST
+
+/* ---- a small judge of JSON schemas, as far as our document uses them ----------------
+ */
+
+static bool has_type(json_t *type, json_t *value)
+{
+    size_t i;
+    json_t *one;
+    if (json_is_array(type)) {
+        json_array_foreach(type, i, one)
+        {
+            if (has_type(one, value))
+                return true;
+        }
+        return false;
+    }
+    const char *name = json_string_value(type);
+    return (strcmp(name, "string") == 0 && json_is_string(value)) ||
+           (strcmp(name, "integer") == 0 && json_is_integer(value)) ||
+           (strcmp(name, "number") == 0 && json_is_number(value)) ||
+           (strcmp(name, "boolean") == 0 && json_is_boolean(value)) ||
+           (strcmp(name, "object") == 0 && json_is_object(value)) ||
+           (strcmp(name, "array") == 0 && json_is_array(value)) ||
+           (strcmp(name, "null") == 0 && json_is_null(value));
+}
+
+static void check_value(json_t *s, json_t *value, const char *where);
+
+static void check_members(json_t *s, json_t *value, const char *where)
+{
+    json_t *properties = json_object_get(s, "properties"), *member, *name;
+    json_t *rest = json_object_get(s, "additionalProperties");
+    const char *key;
+    size_t i;
+    json_object_foreach(value, key, member)
+    {
+        json_t *p = json_object_get(properties, key);
+        ck_assert_msg(p || json_is_object(rest), "%s: \"%s\" is not in the schema", where,
+                      key);
+        check_value(p ? p : rest, member, key);
+    }
+    json_array_foreach(json_object_get(s, "required"), i, name)
+    {
+        ck_assert_msg(json_object_get(value, json_string_value(name)) != NULL,
+                      "%s: \"%s\" is missing", where, json_string_value(name));
+    }
+}
+
+static void check_value(json_t *s, json_t *value, const char *where)
+{
+    json_t *type = json_object_get(s, "type"), *items = json_object_get(s, "items");
+    json_t *element;
+    size_t i;
+    ck_assert_msg(!type || has_type(type, value), "%s: wrong type", where);
+    if (json_is_object(value) &&
+        (json_object_get(s, "properties") || json_object_get(s, "additionalProperties")))
+        check_members(s, value, where);
+    json_array_foreach(value, i, element)
+    {
+        if (items)
+            check_value(items, element, where);
+    }
+}
+
+static const struct route *route_named(const char *name)
+{
+    for (size_t i = 0; i < api.s.n_routes; i++)
+        if (api.s.routes[i].doc && strcmp(api.s.routes[i].doc->name, name) == 0)
+            return &api.s.routes[i];
+    ck_abort_msg("no route named %s", name);
+    return NULL;
+}
+
+static void check_reply(const char *name, const char *path, const char *body)
+{
+    const struct route *r = route_named(name);
+    json_t *reply = api_json(&api, r->method, path ? path : r->path, body, 200);
+    check_value(schema(name, "_reply"), reply, name);
+    json_decref(reply);
+}
+
+START_TEST(replies_are_what_the_schemas_say)
+{
+    begin();
+    check_reply("next_word", NULL,
+                "{\"texts\":[\"the cat\",\"\"],\"model\":\"tiny-gpt2\"}");
+    check_reply("next_word", NULL,
+                "{\"text\":\"the cat\",\"unit\":\"token\",\"top_k\":100,"
+                "\"model\":\"tiny-gpt2\"}");
+    check_reply("sentiment", NULL, "{\"texts\":[\"great\",\"not great\"]}");
+    check_reply("attention", NULL, "{\"text\":\"a caf\xc3\xa9\",\"layers\":[0]}");
+    check_reply("attention", NULL, "{\"text\":\"the cat\",\"model\":\"tiny-gpt2\"}");
+    check_reply("attention", NULL, "{\"text\":\"the cat\",\"model\":\"tiny-bilstm\"}");
+    check_reply("models", NULL, NULL);
+    check_reply("model", "/v1/models/tiny-lstm", NULL);
+    check_reply("model", "/v1/models/tiny-bert", NULL);
+    check_reply("livez", NULL, NULL);
+    check_reply("readyz", NULL, NULL);
+    json_t *error = api_json(&api, "POST", "/v1/sentiment", "{}", 400);
+    check_value(schema("error", ""), error, "error");
+    json_decref(error);
+    api.options.attention_max_values = 3;
+    error = api_json(&api, "POST", "/v1/attention", "{\"text\":\"a cat\"}", 413);
+    check_value(schema("error", ""), error, "error");
+    json_decref(error);
+    end();
+}
+END_TEST
+
+START_TEST(examples_are_answered_and_have_the_shape)
+{
+    size_t n = 0;
+    begin();
+    for (size_t i = 0; i < api.s.n_routes; i++) {
+        const struct route *r = &api.s.routes[i];
+        if (!r->doc || !r->doc->example)
+            continue;
+        n++;
+        json_decref(api_json(&api, r->method, r->path, r->doc->example, 200));
+        ck_assert_ptr_nonnull(r->doc->answer);
+        json_error_t e;
+        json_t *answer = json_loads(r->doc->answer, JSON_REJECT_DUPLICATES, &e);
+        ck_assert_msg(answer != NULL, "%s: %s", r->doc->name, e.text);
+        check_value(schema(r->doc->name, "_reply"), answer, r->doc->name);
+        json_decref(answer);
+    }
+    ck_assert_uint_eq(n, 3);
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {paths_and_routes_are_the_same,
+                                  references_lead_somewhere,
+                                  request_schemas_have_the_fields_that_are_read,
+                                  handlers_read_exactly_these_fields,
+                                  replies_are_what_the_schemas_say,
+                                  examples_are_answered_and_have_the_shape,
+                                  NULL};
+    return suite_run("api_openapi", tests, 60);
+}

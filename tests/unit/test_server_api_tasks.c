@@ -1,0 +1,303 @@
+/* texts.c, next_word.c, sentiment.c, attention.c on the tiny models, without HTTP: what
+ * belongs to the handlers rather than to the models. */
+#include "server/api/texts.h"
+#include "tests/suite.h"
+#include "tests/unit/api_server.h"
+
+#include <math.h>
+
+static struct api_server api;
+
+static json_t *at(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    ck_assert_msg(value != NULL, "no \"%s\"", key);
+    return value;
+}
+
+static json_t *result(json_t *reply, size_t i)
+{
+    json_t *value = json_array_get(at(reply, "results"), i);
+    ck_assert_ptr_nonnull(value);
+    return value;
+}
+
+static void check_error(const char *path, const char *body, unsigned status,
+                        const char *param)
+{
+    json_t *reply = api_json(&api, "POST", path, body, status);
+    const char *got = json_string_value(at(at(reply, "error"), "param"));
+    ck_assert_msg(got && strcmp(got, param) == 0, "%s: param is %s, not %s", body, got,
+                  param);
+    json_decref(reply);
+}
+
+START_TEST(refusals_name_the_field)
+{
+    api_start(&api);
+    check_error("/v1/sentiment", "{\"text\":\"a\",\"texts\":[\"b\"]}", 400, "texts");
+    check_error("/v1/sentiment", "{\"model\":\"tiny-bert\"}", 400, "text");
+    check_error("/v1/sentiment", "{\"text\":null,\"texts\":null}", 400, "text");
+    check_error("/v1/sentiment", "{\"texts\":[]}", 422, "texts");
+    check_error("/v1/sentiment", "{\"texts\":[\"a\",1]}", 400, "texts[1]");
+    check_error("/v1/sentiment", "{\"text\":\"a\",\"model\":\"none\"}", 404, "model");
+    check_error("/v1/sentiment", "{\"text\":\"a\",\"model\":\"tiny-gpt2\"}", 400,
+                "model");
+    check_error("/v1/next-word", "{\"text\":\"a\",\"top_k\":0}", 422, "top_k");
+    check_error("/v1/next-word", "{\"text\":\"a\",\"top_k\":101}", 422, "top_k");
+    check_error("/v1/next-word", "{\"text\":\"a\",\"unit\":\"line\"}", 422, "unit");
+    check_error("/v1/next-word", "{\"text\":\"a\",\"prefix\":\" b\"}", 422, "prefix");
+    check_error("/v1/next-word", "{\"text\":\"a\",\"prefix\":\"b\",\"unit\":\"token\"}",
+                422, "prefix");
+    check_error("/v1/attention", "{\"text\":\"a\",\"layers\":[7]}", 422, "layers[0]");
+    check_error("/v1/attention", "{\"text\":\"a\",\"heads\":[0,0]}", 422, "heads[1]");
+    check_error("/v1/attention", "{\"text\":\"a\",\"queries\":[99]}", 422, "queries[0]");
+    check_error("/v1/attention", "{\"text\":\"a\",\"layers\":\"last\"}", 400, "layers");
+    check_error("/v1/attention", "{\"text\":\"a\",\"decimals\":10}", 422, "decimals");
+    check_error("/v1/attention", "{\"text\":\"a\",\"model\":\"tiny-lstm\"}", 400,
+                "model");
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(limits_of_texts_and_tokens_hold)
+{
+    api_start(&api);
+    api.options.max_texts = 2;
+    check_error("/v1/sentiment", "{\"texts\":[\"a\",\"b\",\"c\"]}", 413, "texts");
+    api.options.max_tokens = 5;
+    check_error("/v1/sentiment", "{\"texts\":[\"a cat\",\"a cat\"]}", 413, "texts");
+    check_error("/v1/sentiment", "{\"text\":\"a cat a cat a cat\"}", 413, "text");
+    check_error("/v1/attention", "{\"text\":\"a cat a cat a cat\"}", 413, "text");
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(defaults_are_the_first_that_serve_and_an_encoder_for_attention)
+{
+    static const char *const expected[][2] = {{"/v1/next-word", "tiny-gpt2"},
+                                              {"/v1/sentiment", "tiny-bert"},
+                                              {"/v1/attention", "tiny-bert"}};
+    api_start(&api);
+    for (size_t i = 0; i < 3; i++) {
+        json_t *reply =
+            api_json(&api, "POST", expected[i][0], "{\"text\":\"a cat\"}", 200);
+        ck_assert_str_eq(json_string_value(at(reply, "model")), expected[i][1]);
+        json_decref(reply);
+    }
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(several_texts_are_the_single_answers_in_order)
+{
+    api_start(&api);
+    json_t *all =
+        api_json(&api, "POST", "/v1/sentiment",
+                 "{\"texts\":[\"great\",\"not great, not terrible\",\"\"]}", 200);
+    static const char *const one[] = {"{\"text\":\"great\"}",
+                                      "{\"text\":\"not great, not terrible\"}",
+                                      "{\"text\":\"\"}"};
+    int tokens = 0;
+    for (size_t i = 0; i < 3; i++) {
+        json_t *alone = api_json(&api, "POST", "/v1/sentiment", one[i], 200);
+        ck_assert(json_equal(result(all, i), result(alone, 0)));
+        tokens += (int)json_integer_value(at(at(alone, "usage"), "tokens"));
+        json_decref(alone);
+    }
+    ck_assert_int_eq((int)json_integer_value(at(at(all, "usage"), "tokens")), tokens);
+    json_decref(all);
+    api_stop(&api);
+}
+END_TEST
+
+/* Batches cut to one text each, and one batch of all: the same bytes. */
+START_TEST(how_batches_are_cut_changes_no_byte)
+{
+    static const char *const bodies[][2] = {
+        {"/v1/next-word", "{\"texts\":[\"the cat\",\"a\",\"the dog sat\"],\"top_k\":9}"},
+        {"/v1/sentiment", "{\"texts\":[\"the cat\",\"a\",\"not great\",\"terrible\"]}"}};
+    api_start(&api);
+    for (size_t i = 0; i < 2; i++) {
+        struct reply whole, cut;
+        api.options.batch_tokens = 8192;
+        ck_assert_uint_eq(api_ask(&api, "POST", bodies[i][0], bodies[i][1], &whole), 200);
+        api.options.batch_tokens = 1;
+        ck_assert_uint_eq(api_ask(&api, "POST", bodies[i][0], bodies[i][1], &cut), 200);
+        ck_assert_uint_eq(whole.body.n, cut.body.n);
+        ck_assert_mem_eq(whole.body.at, cut.body.at, cut.body.n);
+        reply_done(&whole);
+        reply_done(&cut);
+    }
+    api_stop(&api);
+}
+END_TEST
+
+/* Makes a job without running it. */
+static struct job *job_of(const char *path, const char *body)
+{
+    struct router_match match;
+    struct answer out = {0};
+    struct err err = {0};
+    router_find(api.s.routes, api.s.n_routes, "POST", path, &match);
+    struct request q = {.route = match.route, .body = body, .body_n = strlen(body)};
+    ck_assert_int_eq(match.route->handle(&api.s, &q, &out, &err), ERR_OK);
+    ck_assert_ptr_nonnull(out.job);
+    return out.job;
+}
+
+START_TEST(one_bad_request_leaves_the_batch_of_others_alone)
+{
+    static const char *const good = "{\"text\":\"the cat\",\"model\":\"tiny-bilstm\"}";
+    struct reply alone, got[3];
+    api_start(&api);
+    ck_assert_uint_eq(api_ask(&api, "POST", "/v1/sentiment", good, &alone), 200);
+    api.options.max_tokens = 4;
+    struct job *jobs[] = {
+        job_of("/v1/sentiment", good),
+        job_of("/v1/sentiment",
+               "{\"text\":\"a cat a cat a cat\",\"model\":\"tiny-bilstm\"}"),
+        job_of("/v1/sentiment", good)};
+    jobs[0]->kind->run(jobs, 3, api.worker);
+    for (size_t i = 0; i < 3; i++) {
+        got[i] = (struct reply){0};
+        api_finish(jobs[i], &got[i]);
+    }
+    ck_assert_uint_eq(got[1].status, 413);
+    for (size_t i = 0; i < 3; i += 2) {
+        ck_assert_uint_eq(got[i].status, 0);
+        ck_assert_uint_eq(got[i].body.n, alone.body.n);
+        ck_assert_mem_eq(got[i].body.at, alone.body.at, alone.body.n);
+    }
+    for (size_t i = 0; i < 3; i++)
+        reply_done(&got[i]);
+    reply_done(&alone);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(blanks_at_the_end_move_into_the_word)
+{
+    api_start(&api);
+    json_t *tight =
+        api_json(&api, "POST", "/v1/next-word", "{\"text\":\"the cat\"}", 200);
+    json_t *loose =
+        api_json(&api, "POST", "/v1/next-word", "{\"text\":\"the cat \\n\"}", 200);
+    json_t *a = at(result(tight, 0), "predictions");
+    json_t *b = at(result(loose, 0), "predictions");
+    ck_assert_uint_eq(json_array_size(a), 5);
+    for (size_t i = 0; i < 5; i++) {
+        json_t *x = json_array_get(a, i), *y = json_array_get(b, i);
+        ck_assert(json_equal(at(x, "word"), at(y, "word")));
+        ck_assert(json_equal(at(x, "logprob"), at(y, "logprob")));
+        ck_assert_str_eq(json_string_value(at(x, "text")) + 1,
+                         json_string_value(at(y, "text")));
+    }
+    json_decref(tight);
+    json_decref(loose);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(token_scores_are_a_distribution)
+{
+    api_start(&api);
+    json_t *reply = api_json(&api, "POST", "/v1/next-word",
+                             "{\"text\":\"the cat\",\"unit\":\"token\",\"top_k\":100,"
+                             "\"model\":\"tiny-lstm\"}",
+                             200);
+    json_t *list = at(result(reply, 0), "predictions");
+    double sum = 0, before = 2;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        double score = json_number_value(at(json_array_get(list, i), "score"));
+        ck_assert_double_le(score, before);
+        before = score;
+        sum += score;
+    }
+    ck_assert_double_gt(sum, 0.2);
+    ck_assert_double_le(sum, 1 + 1e-5);
+    json_decref(reply);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(more_decimals_only_add_digits)
+{
+    api_start(&api);
+    for (int decimals = 1; decimals <= 9; decimals++) {
+        char body[100];
+        snprintf(body, sizeof body,
+                 "{\"text\":\"not great, not terrible\",\"decimals\":%d}", decimals);
+        json_t *reply = api_json(&api, "POST", "/v1/attention", body, 200);
+        json_t *maps = at(reply, "attention");
+        double tolerance = json_number_value(at(maps, "row_sum_tolerance"));
+        json_t *rows =
+            json_array_get(json_array_get(at(maps, "data"), 0), 0); /* [query][key] */
+        for (size_t q = 0; q < json_array_size(rows); q++) {
+            double sum = 0;
+            json_t *row = json_array_get(rows, q);
+            for (size_t k = 0; k < json_array_size(row); k++)
+                sum += json_number_value(json_array_get(row, k));
+            ck_assert_double_le(fabs(sum - 1), tolerance);
+        }
+        json_decref(reply);
+    }
+    api_stop(&api);
+}
+END_TEST
+
+/* Every allocation of a request fails once: it answers 503, leaks nothing, and the next
+ * request is answered as ever. */
+static void check_faults(const char *path, const char *body)
+{
+    struct reply good, r;
+    long n = 0;
+    bool struck = true;
+    ck_assert_uint_eq(api_ask(&api, "POST", path, body, &good), 200);
+    for (; struck; n++) {
+        ck_assert_int_lt((int)n, 20000);
+        mem_fail_after(n);
+        unsigned status = api_ask(&api, "POST", path, body, &r);
+        struck = !mem_fail_pending();
+        mem_fail_after(-1);
+        ck_assert_msg(status == 200 || status == 503, "%s, allocation %ld: %u: %.*s",
+                      path, n, status, (int)r.body.n, r.body.at);
+        if (status == 200) {
+            ck_assert_uint_eq(r.body.n, good.body.n);
+            ck_assert_mem_eq(r.body.at, good.body.at, good.body.n);
+        }
+        reply_done(&r);
+    }
+    ck_assert_int_gt((int)n, 5);
+    reply_done(&good);
+}
+
+START_TEST(every_failed_allocation_is_survived)
+{
+    json_set_alloc_funcs(malloc, free); /* jansson's own are not under test */
+    api_start(&api);
+    check_faults("/v1/sentiment", "{\"texts\":[\"a cat\",\"great\"]}");
+    check_faults("/v1/next-word", "{\"text\":\"the cat\",\"top_k\":2}");
+    check_faults("/v1/next-word", "{\"text\":\"the\",\"unit\":\"token\"}");
+    check_faults("/v1/attention", "{\"text\":\"a cat\",\"heads\":[1,0]}");
+    check_faults("/v1/attention", "{\"text\":\"a cat\",\"model\":\"tiny-bilstm\"}");
+    api_stop(&api);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        refusals_name_the_field,
+        limits_of_texts_and_tokens_hold,
+        defaults_are_the_first_that_serve_and_an_encoder_for_attention,
+        several_texts_are_the_single_answers_in_order,
+        how_batches_are_cut_changes_no_byte,
+        one_bad_request_leaves_the_batch_of_others_alone,
+        blanks_at_the_end_move_into_the_word,
+        token_scores_are_a_distribution,
+        more_decimals_only_add_digits,
+        every_failed_allocation_is_survived,
+        NULL};
+    return suite_run("api_tasks", tests, 120);
+}
