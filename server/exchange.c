@@ -192,6 +192,21 @@ static void refuse_memory(struct exchange *x)
     metrics_reject(x->shared->server->metrics, METRICS_REJECT_MEMORY);
 }
 
+static bool admit_post(struct exchange *x, const char *content_type,
+                       const char *content_encoding)
+{
+    if (x->origin == GUARD_ORIGIN_FOREIGN)
+        exchange_refuse(x, PROBLEM_ORIGIN,
+                        "pages of this origin may not ask; see --cors-origin");
+    else if (content_encoding)
+        exchange_refuse(x, PROBLEM_MEDIA_TYPE, "Content-Encoding is not supported");
+    else if (!guard_media(content_type, x->body, x->body_n))
+        exchange_refuse(x, PROBLEM_MEDIA_TYPE, "Content-Type must be application/json");
+    else
+        return true;
+    return false;
+}
+
 bool exchange_admit(struct exchange *x, const char *content_type,
                     const char *content_encoding)
 {
@@ -207,17 +222,9 @@ bool exchange_admit(struct exchange *x, const char *content_type,
         x->reply.status = 204;
     else if (!m->route)
         exchange_refuse(x, PROBLEM_METHOD, "this path doesn't know that method");
-    else if (strcmp(m->route->method, "POST") != 0)
-        return true;
-    else if (x->origin == GUARD_ORIGIN_FOREIGN)
-        exchange_refuse(x, PROBLEM_ORIGIN,
-                        "pages of this origin may not ask; see --cors-origin");
-    else if (content_encoding)
-        exchange_refuse(x, PROBLEM_MEDIA_TYPE, "Content-Encoding is not supported");
-    else if (!guard_media(content_type, x->body, x->body_n))
-        exchange_refuse(x, PROBLEM_MEDIA_TYPE, "Content-Type must be application/json");
     else
-        return true;
+        return strcmp(m->route->method, "POST") != 0 ||
+               admit_post(x, content_type, content_encoding);
     return false;
 }
 

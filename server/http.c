@@ -128,7 +128,7 @@ static enum MHD_Result send_reply(struct exchange *x)
     x->times.total_us = clock_us() - x->start_us;
     x->bytes_out = reply->fixed ? reply->fixed_n : reply->body.n;
     if (reply->fixed || !reply->body.at) {
-        r = MHD_create_response_from_buffer(x->bytes_out, (void *)(uintptr_t)reply->fixed,
+        r = MHD_create_response_from_buffer(x->bytes_out, (void *)reply->fixed,
                                             MHD_RESPMEM_PERSISTENT);
     } else {
         r = MHD_create_response_from_buffer(x->bytes_out, reply->body.at,
@@ -500,10 +500,12 @@ enum err_code http_start(struct server *s, struct http **out, struct err *err)
     if (code == ERR_OK) {
         h->n_loops = (size_t)h->shared.options->http_threads;
         h->loops = mem_zero(h->n_loops, sizeof *h->loops);
-        if (!h->loops)
+        if (!h->loops) {
+            h->n_loops = 0;
             code = err_set(err, ERR_NOMEM, "out of memory for the HTTP threads");
+        }
     }
-    for (size_t i = 0; code == ERR_OK && i < h->n_loops; i++)
+    for (size_t i = 0; code == ERR_OK && h->loops && i < h->n_loops; i++)
         code = start_loop(h, &h->loops[i], err);
     if (code != ERR_OK) {
         http_stop(h);
@@ -552,7 +554,7 @@ void http_stop(struct http *h)
     deadlines_stop(h->shared.deadlines);
     atomic_store(&h->stop, true);
     wake_all(h);
-    for (size_t i = 0; i < h->n_loops && h->loops; i++) {
+    for (size_t i = 0; i < h->n_loops; i++) {
         struct loop *l = &h->loops[i];
         if (l->started)
             pthread_join(l->thread, NULL);

@@ -12,7 +12,7 @@ static const struct json_limits LIMITS = {.max_depth = 32, .max_values = 100000}
 
 static const char *type_name(const json_t *v)
 {
-    switch (json_typeof(v)) {
+    switch (v ? json_typeof(v) : JSON_NULL) {
     case JSON_OBJECT:
         return "an object";
     case JSON_ARRAY:
@@ -47,6 +47,16 @@ static void *member(const struct json_field *f, void *out)
 static enum err_code no_memory(const struct json_field *f, struct err *err)
 {
     return err_set(err, ERR_NOMEM, "out of memory for \"%s\"", f->name);
+}
+
+static void *allocate(size_t n)
+{
+    return mem_alloc(1, n);
+}
+
+void json_read_init(void)
+{
+    json_set_alloc_funcs(allocate, mem_free);
 }
 
 /* ---- one reader per type --------------------------------------------------------- */

@@ -62,6 +62,9 @@ struct json_field {
     const char *help;           /* one sentence for people; openapi.json shows it */
 };
 
+/* Makes jansson take its memory from base/mem.h. Once, before the first thread. */
+void json_read_init(void);
+
 /* Fills *out (a struct described by fields[0..n_fields)) from the object in body. On
  * failure nothing is left allocated in it. */
 enum err_code json_read(const char *body, size_t n, const struct json_field *fields,

@@ -1,7 +1,6 @@
 /* main: options, models, workers, HTTP - then waits for a signal, and takes all down
  * again in the opposite order. */
 #include <errno.h>
-#include <jansson.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include "server/clock.h"
 #include "server/healthcheck.h"
 #include "server/http.h"
+#include "server/json_read.h"
 #include "server/log.h"
 #include "server/server.h"
 
@@ -211,11 +211,6 @@ static enum err_code run(const struct options *o, const sigset_t *set, struct er
     return code;
 }
 
-static void *json_alloc(size_t n)
-{
-    return mem_alloc(1, n);
-}
-
 static int show(void (*fill)(const struct options *o, struct buf *out),
                 const struct options *o)
 {
@@ -271,7 +266,7 @@ int main(int argc, char **argv)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread starts */
-    json_set_alloc_funcs(json_alloc, mem_free);
+    json_read_init();
     if (options_read(argc, argv, environ, &options, &action, &err) != ERR_OK) {
         fprintf(stderr, "seqd: %s\nseqd --help shows all options\n", err.msg);
         return EXIT_USAGE;

@@ -296,7 +296,8 @@ enum err_code models_scan(const char *root, char ***list, size_t *n, struct err 
         found_done(&f);
         return code;
     }
-    qsort(f.at, f.n, sizeof *f.at, by_name);
+    if (f.at)
+        qsort(f.at, f.n, sizeof *f.at, by_name);
     *list = f.at;
     *n = f.n;
     return ERR_OK;

@@ -259,7 +259,7 @@ static enum err_code start_worker(struct scheduler *s, struct err *err)
     if (!w)
         return err_set(err, ERR_NOMEM, "out of memory for a worker");
     w->s = s;
-    w->batch = mem_zero(s->limits.batch_jobs, sizeof *w->batch);
+    w->batch = mem_zero(s->limits.batch_jobs, sizeof(struct job *));
     enum err_code code = w->batch ? seq_worker_new(s->crew, &w->seq, err)
                                   : err_set(err, ERR_NOMEM, "out of memory for a worker");
     if (code == ERR_OK && pthread_create(&s->threads[s->n_started], NULL, work, w) != 0)
@@ -299,7 +299,7 @@ enum err_code scheduler_new(const struct scheduler_limits *limits,
     enum err_code code = s->threads
                              ? crew_new(&s->crew, err)
                              : err_set(err, ERR_NOMEM, "out of memory for workers");
-    for (size_t i = 0; i < limits->n_workers && code == ERR_OK; i++)
+    for (size_t i = 0; s->threads && i < limits->n_workers && code == ERR_OK; i++)
         code = start_worker(s, err);
     if (code != ERR_OK) {
         (void)scheduler_stop(s, 0);
