@@ -19,7 +19,7 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-enum { LANES = 8, PANEL = 16, TILE_ROWS = 6 };
+enum { LANES = 8, PANEL = 16, TILE_ROWS = 6, TILE_SUMS = 12 };
 
 /* ---- loads and stores of n <= 8 floats ------------------------------------------------
  */
@@ -97,16 +97,42 @@ static void avx2_row(const struct matrix *m, size_t n, float *out)
         out[k] = panel[k * PANEL];
 }
 
-/* y [n] = sum + bias + y, for 8 columns of one row, n of them real. */
+/* y [n] = sum + bias + y, for those of 8 columns of one row that exist. */
 static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t column,
-                                 size_t n, __m256 sum)
+                                 __m256 sum)
 {
+    if (column >= p->last)
+        return;
+    size_t n = p->last - column < LANES ? p->last - column : LANES;
     float *y = p->y + row * p->ldy + column;
     if (p->bias)
         sum = _mm256_add_ps(sum, load(p->bias + column, n));
     if (p->accumulate)
         sum = _mm256_add_ps(sum, load(y, n));
     store(y, n, sum);
+}
+
+/* One step of k: sum [rows, 2 panels] += x[:,k] w[:,k]. One panel keeps both its vectors
+ * and one x in registers, several keep all x and one panel's vectors. */
+static ALWAYS_INLINE void tile_step(const float *x, size_t ldx, const float *w,
+                                    size_t stride, __m256 (*sum)[TILE_SUMS],
+                                    const int rows, const int panels)
+{
+    __m256 in[TILE_ROWS];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows && panels > 1; r++)
+        in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx);
+#pragma GCC unroll 6
+    for (int v = 0; v < panels; v++, w += stride) {
+        __m256 left = _mm256_load_ps(w), right = _mm256_load_ps(w + LANES);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            if (panels == 1)
+                in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx);
+            sum[r][2 * v] = fma8(in[r], left, sum[r][2 * v]);
+            sum[r][2 * v + 1] = fma8(in[r], right, sum[r][2 * v + 1]);
+        }
+    }
 }
 
 /* `rows` rows from `row` on, times `panels` panels from `column` on. Both counts are
@@ -116,44 +142,24 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
                                size_t row, size_t column, const int rows,
                                const int panels)
 {
-    const size_t K = w->K, ldx = p->ldx;
-    const float *x = p->x + row * ldx, *data = w->data + column * K;
-    const size_t ahead = column + PANEL < w->N ? PANEL * K : 0;
-    __m256 sum[TILE_ROWS][TILE_ROWS * 2];
+    const float *x = p->x + row * p->ldx, *at = w->data + column * w->K;
+    const size_t stride = PANEL * w->K, ahead = column + PANEL < w->N ? stride : 0;
+    __m256 sum[TILE_ROWS][TILE_SUMS];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 12
         for (int v = 0; v < 2 * panels; v++)
             sum[r][v] = _mm256_setzero_ps();
-    for (size_t k = 0; k < K; k++) {
-        const float *at = data + k * PANEL;
-        __m256 in[TILE_ROWS];
-#pragma GCC unroll 6
-        for (int r = 0; r < rows && panels > 1; r++)
-            in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx + k);
-#pragma GCC unroll 6
-        for (int v = 0; v < panels; v++, at += PANEL * K) {
-            if (rows > 3)
-                _mm_prefetch((const char *)(at + ahead), _MM_HINT_T1);
-            __m256 left = _mm256_load_ps(at), right = _mm256_load_ps(at + LANES);
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) {
-                if (panels == 1)
-                    in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx + k);
-                sum[r][2 * v] = fma8(in[r], left, sum[r][2 * v]);
-                sum[r][2 * v + 1] = fma8(in[r], right, sum[r][2 * v + 1]);
-            }
-        }
+    for (size_t k = 0; k < w->K; k++, at += PANEL) {
+        if (rows > 3)
+            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T1);
+        tile_step(x + k, p->ldx, at, stride, sum, rows, panels);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 12
-        for (int v = 0; v < 2 * panels; v++) {
-            size_t c = column + (size_t)v * LANES;
-            if (c < p->last)
-                finish(p, row + (size_t)r, c, p->last - c < LANES ? p->last - c : LANES,
-                       sum[r][v]);
-        }
+        for (int v = 0; v < 2 * panels; v++)
+            finish(p, row + (size_t)r, column + (size_t)v * LANES, sum[r][v]);
 }
 
 /* Panels taken together by a tile of so many rows: 8 to 12 sums in flight hide the
@@ -230,7 +236,8 @@ static void many_rows(const struct matrix *w, const struct product *p, size_t fi
     }
 }
 
-/* Rows are taken in blocks whose part of x stays in the second-level cache. */
+/* Rows are taken in blocks of nearly equal height whose part of x stays in the
+ * second-level cache. */
 static void avx2_matmul(const struct matrix *w, const struct product *p)
 {
     enum { BLOCK_FLOATS = 64 * 1024, MIN_BLOCK = 4 * TILE_ROWS };
@@ -242,6 +249,8 @@ static void avx2_matmul(const struct matrix *w, const struct product *p)
     size_t block = BLOCK_FLOATS / (w->K + 1) / TILE_ROWS * TILE_ROWS;
     if (block < MIN_BLOCK)
         block = MIN_BLOCK;
+    size_t blocks = (p->M + block - 1) / block;
+    block = (p->M + blocks - 1) / blocks;
     for (size_t row = 0; row < p->M; row += block)
         many_rows(w, p, row, p->M - row < block ? p->M : row + block);
 }
@@ -513,6 +522,7 @@ static void avx2_scores(size_t n, size_t E, float scale, const float *q, const f
         size_t part = part_of(n, j);
         const float *key[LANES];
         __m256 sum[LANES];
+#pragma GCC unroll 8
         for (size_t i = 0; i < LANES; i++) {
             key[i] = k + (j + (i < part ? i : part - 1)) * ld;
             sum[i] = _mm256_setzero_ps();

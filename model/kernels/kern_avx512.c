@@ -142,13 +142,17 @@ static void some_rows(const struct matrix *w, const struct product *p, size_t fi
     }
 }
 
-/* Rows are taken in blocks whose part of x stays in the second-level cache. */
+/* Rows are taken in blocks of nearly equal height whose part of x stays in the
+ * second-level cache. */
 static void avx512_matmul(const struct matrix *w, const struct product *p)
 {
     enum { BLOCK_FLOATS = 64 * 1024, MIN_BLOCK = 4 * TILE_ROWS };
     size_t block = BLOCK_FLOATS / (w->K + 1) / TILE_ROWS * TILE_ROWS;
     if (block < MIN_BLOCK)
         block = MIN_BLOCK;
+    size_t blocks = (p->M + block - 1) / block;
+    if (blocks > 0)
+        block = (p->M + blocks - 1) / blocks;
     for (size_t row = 0; row < p->M; row += block)
         some_rows(w, p, row, p->M - row < block ? p->M : row + block);
 }

@@ -77,7 +77,7 @@ static void blas_matmul(const struct matrix *w, const struct product *p)
     }
 }
 
-/* Equal rows times equal columns: every element must have the same bits. */
+/* Equal rows times equal columns: every element must be the same. */
 static bool place_is_irrelevant(size_t step)
 {
     float x[ROWS * STEP] = {0}, w[COLUMNS * STEP], sum[ROWS * COLUMNS] = {0};
@@ -89,7 +89,7 @@ static bool place_is_irrelevant(size_t step)
     for (int add = 0; add < 2; add++)
         block_product(x, w, step, step, add, sum);
     for (size_t i = 1; i < ROWS * COLUMNS; i++)
-        if (memcmp(&sum[i], &sum[0], sizeof(float)) != 0)
+        if (sum[i] != sum[0])
             return false;
     return true;
 }

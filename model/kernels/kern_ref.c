@@ -110,7 +110,7 @@ static void ref_add(size_t n, const float *x, float *y)
 static void ref_exp(size_t n, float *x)
 {
     for (size_t i = 0; i < n; i++) {
-        float e = (float)exp(x[i]);
+        float e = (float)exp((double)x[i]);
         x[i] = e < FLT_MIN ? 0 : e;
     }
 }
@@ -123,7 +123,7 @@ static double sigmoid(double x)
 static void ref_tanh(size_t n, float *x)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] = (float)tanh(x[i]);
+        x[i] = (float)tanh((double)x[i]);
 }
 
 static void ref_sigmoid(size_t n, float *x)
@@ -160,7 +160,7 @@ static void ref_lstm(size_t H, float *g, float *c, float *h)
     ref_sigmoid(H, g + 3 * H);
     for (size_t i = 0; i < H; i++) {
         c[i] = (float)((double)g[H + i] * c[i] + (double)g[i] * g[2 * H + i]);
-        h[i] = (float)(g[3 * H + i] * tanh(c[i]));
+        h[i] = (float)(g[3 * H + i] * tanh((double)c[i]));
     }
 }
 
