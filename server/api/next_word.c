@@ -183,15 +183,17 @@ static enum err_code compute(const struct seq_model *m, const struct text_ref *r
 {
     struct seq_next_request *requests = mem_alloc(n, sizeof *requests);
     struct seq_next_result *results = mem_alloc(n, sizeof *results);
-    enum err_code code = ERR_OK;
-    if (!requests || !results)
-        code = err_set(err, ERR_NOMEM, "out of memory for %zu texts", n);
-    for (size_t i = 0; i < n && code == ERR_OK; i++)
+    enum err_code code = ERR_NOMEM;
+    if (!requests || !results) {
+        err_set(err, code, "out of memory for %zu texts", n);
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++)
         requests[i] = request_of(&refs[i]);
-    if (code == ERR_OK)
-        code = seq_next_word(m, w, n, requests, results, err);
+    code = seq_next_word(m, w, n, requests, results, err);
     for (size_t i = 0; i < n && code == ERR_OK; i++)
         code = write_result(&refs[i], m, &results[i], err);
+out:
     mem_free(results);
     mem_free(requests);
     return code;

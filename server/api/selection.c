@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "model/base/mem.h"
+#include "model/seq.h"
 
 /* Element i of the list as an index of one of `total` things that no other names. */
 static enum err_code choose(struct selection *s, const char *field,
@@ -35,9 +35,11 @@ enum err_code selection_init(struct selection *s, const char *field,
     *s = (struct selection){.n = n,
                             .at = mem_alloc(n + 1, sizeof *s->at),
                             .place = mem_alloc(total + 1, sizeof *s->place)};
-    if (!s->at || !s->place)
-        code = err_set(err, ERR_NOMEM, "out of memory for \"%s\"", field);
-    for (size_t i = 0; i < total && code == ERR_OK; i++)
+    if (!s->at || !s->place) {
+        selection_done(s);
+        return err_set(err, ERR_NOMEM, "out of memory for \"%s\"", field);
+    }
+    for (size_t i = 0; i < total; i++)
         s->place[i] = SELECTION_NONE;
     for (size_t i = 0; i < n && code == ERR_OK; i++) {
         if (!last && wanted->at) {

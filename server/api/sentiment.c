@@ -60,17 +60,19 @@ static enum err_code compute(const struct seq_model *m, const struct text_ref *r
                              size_t n, struct seq_worker *w, struct err *err)
 {
     const struct seq_info *info = seq_model_info(m);
-    const struct seq_tokens **texts = mem_alloc(n, sizeof *texts);
+    const struct seq_tokens **texts = mem_alloc(n, sizeof(void *));
     float *scores = mem_alloc(n, info->n_labels * sizeof *scores); /* [n,L] */
-    enum err_code code = ERR_OK;
-    if (!texts || !scores)
-        code = err_set(err, ERR_NOMEM, "out of memory for %zu texts", n);
-    for (size_t i = 0; i < n && code == ERR_OK; i++)
+    enum err_code code = ERR_NOMEM;
+    if (!texts || !scores) {
+        err_set(err, code, "out of memory for %zu texts", n);
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++)
         texts[i] = &refs[i].job->tokens[refs[i].i];
-    if (code == ERR_OK)
-        code = seq_classify(m, w, n, texts, scores, err);
+    code = seq_classify(m, w, n, texts, scores, err);
     for (size_t i = 0; i < n && code == ERR_OK; i++)
         code = write_result(&refs[i], info, scores + i * info->n_labels, err);
+out:
     mem_free(scores);
     mem_free(texts);
     return code;
