@@ -177,12 +177,12 @@ static void keep_first(struct pass *p)
 static void run_block(struct pass *p, size_t layer, bool first)
 {
     const struct bert_block *m = &p->m->block[layer];
-    size_t D = p->m->net.cfg.width, N = p->m->net.cfg.n_heads;
+    size_t D = p->m->net.cfg.width, N = p->m->net.cfg.n_heads, E = D / N;
     float *x = p->buf[BUF_X], *n = p->buf[BUF_N];
     layer_linear(p->x, &m->qkv, p->rows, x, p->buf[BUF_QKV]);
     struct attention a = {.N = N,
-                          .E = D / N,
-                          .scale = (float)(1 / sqrt((double)(D / N))),
+                          .E = E,
+                          .scale = (float)(1 / sqrt((double)E)),
                           .layer = layer,
                           .batch = p->batch,
                           .queries = first ? ATTENTION_FIRST : ATTENTION_ALL,

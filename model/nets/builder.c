@@ -219,8 +219,10 @@ void builder_copy(struct builder *b, const struct matrix *m, const char *name,
         return;
     size_t shape[2] = {m->N, m->K};
     float *rows = mem_alloc(2 * m->K, sizeof *rows); /* [2,K] */
-    if (!rows)
+    if (!rows) {
         builder_fail(b, ERR_NOMEM, "out of memory: a row of %s", copy);
+        return;
+    }
     for (size_t r = 0; r < m->N && b->rc == ERR_OK; r++) {
         b->rc = weights_get_rows(b->w, full_name(b, copy, "").s, shape, r, r + 1, rows,
                                  b->err);

@@ -36,7 +36,8 @@ size_t gpt2_size(void)
 
 static float score_scale(const struct config *c, size_t layer)
 {
-    double scale = c->unscaled ? 1 : 1 / sqrt((double)(c->width / c->n_heads));
+    size_t E = c->width / c->n_heads;
+    double scale = c->unscaled ? 1 : 1 / sqrt((double)E);
     return (float)(c->scale_by_layer ? scale / (double)(layer + 1) : scale);
 }
 

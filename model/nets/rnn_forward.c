@@ -336,16 +336,18 @@ static void trace_embeddings(const struct pass *p)
 
 static void run_two_way(const struct pass *p)
 {
-    const float *in = NULL;
+    struct layer_job j = {.p = p, .out = p->buf[BUF_OUT]};
     trace_embeddings(p);
-    for (size_t i = 0; i < p->n->net.cfg.n_layers; i++) {
-        float *out = p->buf[i % 2 ? BUF_OUT_2 : BUF_OUT];
-        struct layer_job j = {.p = p, .layer = i, .in = in, .out = out};
+    for (; j.layer < p->n->net.cfg.n_layers; j.layer++) {
+        if (j.layer > 0) {
+            j.in = j.out;
+            j.out = p->buf[j.layer % 2 ? BUF_OUT_2 : BUF_OUT];
+        }
         run_layer(&j);
-        layer_trace_hidden(&p->n->net, p->batch, p->x, i + 1, p->n->net.out_width, out);
-        in = out;
+        layer_trace_hidden(&p->n->net, p->batch, p->x, j.layer + 1, p->n->net.out_width,
+                           j.out);
     }
-    finish_two_way(p, in);
+    finish_two_way(p, j.out);
 }
 
 /* ---- the pass -------------------------------------------------------------------- */

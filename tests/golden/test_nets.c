@@ -100,7 +100,7 @@ static double largest(size_t n, const float *a)
 {
     double most = 0;
     for (size_t i = 0; i < n; i++)
-        most = fabs(a[i]) > most ? fabs(a[i]) : most;
+        most = fabs((double)a[i]) > most ? fabs((double)a[i]) : most;
     return most;
 }
 

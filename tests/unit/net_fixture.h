@@ -98,7 +98,7 @@ static inline float *loaded_run(struct loaded *l, const struct net_batch *batch,
             longest = batch->starts[b + 1] - batch->starts[b];
     size_t bytes = l->net->ops->scratch_bytes(l->net, batch->B, batch->starts[batch->B],
                                               longest, want);
-    float *y = malloc(loaded_floats(l, batch, want) * sizeof *y);
+    float *y = malloc((loaded_floats(l, batch, want) + 1) * sizeof *y);
     ck_assert_ptr_nonnull(y);
     ck_assert_msg(arena_reserve(&l->tmp, bytes, &err) == ERR_OK, "%s", err.msg);
     enum err_code code = l->net->ops->forward(l->net, batch, want, y, &l->x, &err);

@@ -5,6 +5,7 @@
 
 #include "tests/unit/fixture.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <unistd.h>
 
