@@ -70,8 +70,9 @@ $B/model/kernels/kern_portable.o: override CFLAGS += -O3 -fno-trapping-math
 $B/model/kernels/kern_avx2.o: override CFLAGS += -O3 -mavx2 -mfma
 $B/model/kernels/kern_avx512.o: override CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
 
-# The page's files are read by the assembler, which writes no dependencies.
+# Files that the assembler reads, which writes no dependencies.
 $B/server/web/embed.o: $(wildcard server/web/*.html server/web/*.css server/web/*.js)
+$B/server/api/examples.o: $(wildcard server/api/examples/*.json)
 
 $B/libseq.a: $(MODEL_OBJ)
 	@rm -f $@

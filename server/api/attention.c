@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "server/api/capture.h"
+#include "server/api/examples.h"
 #include "server/api/selection.h"
 #include "server/api/texts.h"
 #include "server/api/token_json.h"
@@ -142,6 +143,7 @@ const struct route_doc attention_doc = {
     .reply = REPLY,
     .example = "{\"text\":\"a café, not great\",\"layers\":[-1],\"heads\":[0],"
                "\"decimals\":4}",
+    .answer = examples_attention,
     .more = "A text longer than the model's context is cut: a classifier keeps the "
             "beginning, a language model the end. Maps larger than the server's limit "
             "are refused (413) before anything is computed.",
@@ -278,12 +280,12 @@ static enum err_code write_maps(struct json_writer *w, const struct attention_jo
     json_write_key_string(w, "dtype", "float32");
     json_write_key_uint(w, "row_sum", 1);
     json_write_key(w, "row_sum_tolerance");
-    json_write_double(w, FLOAT_TOLERANCE + rounding);
+    json_write_float(w, (float)(FLOAT_TOLERANCE + rounding));
     json_write_key(w, "rounding");
     json_write_object(w);
     json_write_key_uint(w, "decimals", (uint64_t)a->decimals);
     json_write_key(w, "row_sum_error_max");
-    json_write_double(w, rounding);
+    json_write_float(w, (float)rounding);
     json_write_end(w);
     json_write_key(w, "data");
     enum err_code code = capture_write(c, w, err);

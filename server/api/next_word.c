@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "server/api/examples.h"
 #include "server/api/texts.h"
 #include "server/api/token_json.h"
 
@@ -76,6 +77,7 @@ const struct route_doc next_word_doc = {
     .text_or_texts = true,
     .reply = REPLY,
     .example = "{\"text\":\"the cat sat on the\",\"top_k\":3,\"prefix\":\"m\"}",
+    .answer = examples_next_word,
     .more = "A text longer than the model's context is cut at its beginning. Unit word "
             "reads the text without the blanks at its end; with some there, words come "
             "without the blank in front. Unit token reads the text as it is.",

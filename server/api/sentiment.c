@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "server/api/examples.h"
 #include "server/api/texts.h"
 
 static const struct json_field FIELDS[] = {TEXTS_FIELDS};
@@ -28,6 +29,7 @@ const struct route_doc sentiment_doc = {
     .text_or_texts = true,
     .reply = REPLY,
     .example = "{\"texts\":[\"I loved it\",\"awful\"]}",
+    .answer = examples_sentiment,
     .more = "A text longer than the model's context is cut at its end.",
 };
 

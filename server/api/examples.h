@@ -1,0 +1,8 @@
+/* Examples: replies of the shipped models to the examples of openapi.json, as JSON. The
+ * files in examples/ are written by examples/refresh.py. Constant data; any thread. */
+#ifndef SERVER_API_EXAMPLES_H
+#define SERVER_API_EXAMPLES_H
+
+extern const char examples_next_word[], examples_sentiment[], examples_attention[];
+
+#endif

@@ -1,0 +1,30 @@
+"""Asks a running seqd with the shipped models for the examples of its openapi.json.
+
+    build/release/seqd & python3 server/api/examples/refresh.py [http://127.0.0.1:8080]
+
+Writes one file per operation beside this one; build again afterwards.
+"""
+
+import json
+import sys
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BASE = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8080"
+
+
+def fetch(path, body=None):
+    request = urllib.request.Request(BASE + path, data=body,
+                                     headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as reply:
+        return reply.read()
+
+
+for path, methods in json.loads(fetch("/openapi.json"))["paths"].items():
+    operation = methods.get("post")
+    if operation:
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        answer = fetch(path, json.dumps(example).encode())
+        (HERE / f"{operation['operationId']}.json").write_bytes(answer)
+        print(f"{path}: {len(answer)} bytes")
