@@ -1,0 +1,408 @@
+/* The scheduler, with work that only notes who ran with whom. */
+#include "server/scheduler.h"
+#include "tests/suite.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/clock.h"
+
+/* ---- fake work ------------------------------------------------------------------- */
+
+enum { BATCHES = 64, JOBS = 64 };
+
+/* What a test looks at afterwards; one worker, so no two runs overlap. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool gate;         /* closed: run() waits in it */
+    size_t n_in_gate;  /* workers waiting there */
+    size_t n_finished; /* under lock, all of them */
+    size_t n_batches;
+    size_t batch_n[BATCHES];
+    const struct job_kind *batch_kind[BATCHES];
+    const struct model *batch_model[BATCHES];
+} seen = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+struct work {
+    struct job job;
+    int n_runs, n_finished;
+    bool hung_up; /* what `abandoned` says */
+};
+
+static void run(struct job **jobs, size_t n, struct seq_worker *w)
+{
+    ck_assert_ptr_nonnull(w);
+    pthread_mutex_lock(&seen.lock);
+    seen.n_in_gate++;
+    pthread_cond_broadcast(&seen.changed);
+    while (seen.gate)
+        pthread_cond_wait(&seen.changed, &seen.lock);
+    seen.n_in_gate--;
+    if (seen.n_batches < BATCHES) {
+        seen.batch_n[seen.n_batches] = n;
+        seen.batch_kind[seen.n_batches] = jobs[0]->kind;
+        seen.batch_model[seen.n_batches] = jobs[0]->model;
+    }
+    seen.n_batches++;
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_ptr_eq(jobs[i]->kind, jobs[0]->kind);
+        ck_assert_ptr_eq(jobs[i]->model, jobs[0]->model);
+        ((struct work *)jobs[i])->n_runs++;
+    }
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void free_nothing(struct job *job)
+{
+    (void)job;
+}
+
+static const struct job_kind WORDS = {.name = "words", .run = run, .free = free_nothing};
+static const struct job_kind MAPS = {
+    .name = "maps", .batch_most = 1, .run = run, .free = free_nothing};
+static const struct model LSTM = {.name = "lstm"}, BERT = {.name = "bert"};
+
+static void finish(void *arg, struct job *take_job)
+{
+    pthread_mutex_lock(&seen.lock);
+    ck_assert_ptr_eq(arg, take_job);
+    ((struct work *)take_job)->n_finished++;
+    seen.n_finished++;
+    pthread_cond_broadcast(&seen.changed);
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static bool abandoned(void *arg)
+{
+    return ((struct work *)arg)->hung_up;
+}
+
+static void set_gate(bool closed)
+{
+    pthread_mutex_lock(&seen.lock);
+    seen.gate = closed;
+    pthread_cond_broadcast(&seen.changed);
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void wait_in_gate(size_t n)
+{
+    pthread_mutex_lock(&seen.lock);
+    while (seen.n_in_gate < n)
+        pthread_cond_wait(&seen.changed, &seen.lock);
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void wait_finished(size_t n)
+{
+    pthread_mutex_lock(&seen.lock);
+    while (seen.n_finished < n)
+        pthread_cond_wait(&seen.changed, &seen.lock);
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static struct scheduler *start(size_t n_workers, size_t queue, size_t jobs, size_t cost)
+{
+    struct scheduler_limits limits = {n_workers, queue, jobs, cost};
+    struct scheduler *s = NULL;
+    struct err err = {0};
+    ck_assert_int_eq(scheduler_new(&limits, NULL, &s, &err), ERR_OK);
+    return s;
+}
+
+static enum err_code push(struct scheduler *s, struct work *w,
+                          const struct job_kind *kind, const struct model *model,
+                          size_t cost)
+{
+    struct err err = {0};
+    w->job.kind = kind;
+    w->job.model = model;
+    w->job.cost = cost;
+    w->job.finish = finish;
+    w->job.abandoned = abandoned;
+    w->job.arg = w;
+    return scheduler_push(s, &w->job, &err);
+}
+
+/* One worker, held in the gate by `first`, so that what follows piles up. */
+static struct scheduler *start_held(struct work *first, size_t queue, size_t jobs,
+                                    size_t cost)
+{
+    struct scheduler *s = start(1, queue, jobs, cost);
+    set_gate(true);
+    ck_assert_int_eq(push(s, first, &WORDS, &LSTM, 1), ERR_OK);
+    wait_in_gate(1);
+    return s;
+}
+
+/* ---- batches --------------------------------------------------------------------- */
+
+START_TEST(all_that_waits_for_the_oldest_ones_model_runs_together)
+{
+    struct work first, w[7];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 100, 64, 1000);
+    const struct model *models[] = {&LSTM, &BERT, &LSTM, &BERT, &LSTM, &LSTM, &BERT};
+    for (int i = 0; i < 7; i++)
+        ck_assert_int_eq(push(s, &w[i], &WORDS, models[i], 1), ERR_OK);
+    ck_assert_uint_eq(scheduler_depth(s), 7);
+    set_gate(false);
+    wait_finished(8);
+    ck_assert_uint_eq(seen.n_batches, 3);
+    ck_assert_uint_eq(seen.batch_n[1], 4);
+    ck_assert_ptr_eq(seen.batch_model[1], &LSTM);
+    ck_assert_uint_eq(seen.batch_n[2], 3);
+    ck_assert_ptr_eq(seen.batch_model[2], &BERT);
+    ck_assert_uint_eq(w[0].job.batch, 4);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(kinds_do_not_mix_and_may_ask_for_single_jobs)
+{
+    struct work first, w[4];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 100, 64, 1000);
+    push(s, &w[0], &MAPS, &LSTM, 1);
+    push(s, &w[1], &WORDS, &LSTM, 1);
+    push(s, &w[2], &MAPS, &LSTM, 1);
+    push(s, &w[3], &WORDS, &LSTM, 1);
+    set_gate(false);
+    wait_finished(5);
+    ck_assert_uint_eq(seen.n_batches, 4);
+    ck_assert_ptr_eq(seen.batch_kind[1], &MAPS);
+    ck_assert_ptr_eq(seen.batch_kind[2], &WORDS);
+    ck_assert_uint_eq(seen.batch_n[2], 2);
+    ck_assert_ptr_eq(seen.batch_kind[3], &MAPS);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(a_batch_ends_at_its_token_budget)
+{
+    struct work first, w[5];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 100, 64, 10);
+    const size_t costs[] = {4, 6, 1, 50, 1};
+    for (int i = 0; i < 5; i++)
+        push(s, &w[i], &WORDS, &LSTM, costs[i]);
+    set_gate(false);
+    wait_finished(6);
+    /* 4+6 | 1 | 50 alone, over the budget | 1 */
+    ck_assert_uint_eq(seen.n_batches, 5);
+    ck_assert_uint_eq(seen.batch_n[1], 2);
+    ck_assert_uint_eq(seen.batch_n[2], 1);
+    ck_assert_uint_eq(seen.batch_n[3], 1);
+    ck_assert_uint_eq(seen.batch_n[4], 1);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(a_batch_ends_at_its_number_of_jobs)
+{
+    struct work first, w[5];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 100, 3, 1000);
+    for (int i = 0; i < 5; i++)
+        push(s, &w[i], &WORDS, &LSTM, 1);
+    set_gate(false);
+    wait_finished(6);
+    ck_assert_uint_eq(seen.batch_n[1], 3);
+    ck_assert_uint_eq(seen.batch_n[2], 2);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+/* ---- refusing and giving up ------------------------------------------------------ */
+
+START_TEST(a_full_queue_refuses_and_leaves_the_job_to_the_caller)
+{
+    struct work first, w[3];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 2, 64, 1000);
+    ck_assert_int_eq(push(s, &w[0], &WORDS, &LSTM, 1), ERR_OK);
+    ck_assert_int_eq(push(s, &w[1], &WORDS, &LSTM, 1), ERR_OK);
+    ck_assert_int_eq(push(s, &w[2], &WORDS, &LSTM, 1), ERR_LIMIT);
+    set_gate(false);
+    wait_finished(3);
+    ck_assert(scheduler_stop(s, 1000000));
+    ck_assert_int_eq(w[2].n_runs + w[2].n_finished, 0);
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(sweep_gives_up_late_and_abandoned_jobs)
+{
+    struct work first, w[4];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    atomic_bool gone = true, here = false;
+    struct scheduler *s = start_held(&first, 10, 64, 1000);
+    w[0].job.deadline_us = clock_us() - 1;
+    w[1].job.gone = &gone;
+    w[2].job.gone = &here;
+    w[2].job.deadline_us = clock_us() + 60000000;
+    for (int i = 0; i < 4; i++)
+        push(s, &w[i], &WORDS, &LSTM, 1);
+    scheduler_sweep(s);
+    ck_assert_uint_eq(scheduler_depth(s), 2);
+    ck_assert_int_eq(w[0].n_finished, 1);
+    ck_assert_int_eq(w[0].job.end, JOB_LATE);
+    ck_assert_int_eq(w[0].job.err.code, ERR_STOPPED);
+    ck_assert_int_eq(w[1].job.end, JOB_ABANDONED);
+    set_gate(false);
+    wait_finished(5);
+    ck_assert_int_eq(w[0].n_runs + w[1].n_runs, 0);
+    ck_assert_int_eq(w[2].n_runs + w[3].n_runs, 2);
+    ck_assert_int_eq(w[3].job.end, JOB_RAN);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(a_worker_drops_whoever_hung_up_or_is_late_before_the_batch)
+{
+    struct work first, w[3];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 10, 64, 1000);
+    w[0].hung_up = true;
+    w[1].job.deadline_us = clock_us() - 1;
+    for (int i = 0; i < 3; i++)
+        push(s, &w[i], &WORDS, &LSTM, 1);
+    set_gate(false);
+    wait_finished(4);
+    ck_assert_int_eq(w[0].job.end, JOB_ABANDONED);
+    ck_assert_int_eq(w[1].job.end, JOB_LATE);
+    ck_assert_int_eq(w[0].n_runs + w[1].n_runs, 0);
+    ck_assert_int_eq(w[2].n_runs, 1);
+    ck_assert_uint_eq(w[2].job.batch, 1);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+/* ---- stopping -------------------------------------------------------------------- */
+
+static void *open_gate_soon(void *unused)
+{
+    usleep(50000);
+    set_gate(false);
+    return unused;
+}
+
+START_TEST(stop_finishes_what_was_accepted_and_takes_no_more)
+{
+    struct work first, w[5];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 10, 2, 1000);
+    pthread_t opener;
+    for (int i = 0; i < 4; i++)
+        push(s, &w[i], &WORDS, i % 2 ? &LSTM : &BERT, 1);
+    pthread_create(&opener, NULL, open_gate_soon, NULL);
+    ck_assert(scheduler_stop(s, 10000000));
+    pthread_join(opener, NULL);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(w[i].n_runs, 1);
+        ck_assert_int_eq(w[i].n_finished, 1);
+    }
+    ck_assert_int_eq(push(s, &w[4], &WORDS, &LSTM, 1), ERR_STOPPED);
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(stop_gives_up_what_still_waits_when_its_time_is_over)
+{
+    struct work first, w[3];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 10, 64, 1000);
+    pthread_t opener;
+    for (int i = 0; i < 3; i++)
+        push(s, &w[i], &WORDS, &LSTM, 1);
+    pthread_create(&opener, NULL, open_gate_soon, NULL);
+    ck_assert(!scheduler_stop(s, 1000));
+    pthread_join(opener, NULL);
+    ck_assert_int_eq(first.n_runs, 1);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(w[i].n_runs, 0);
+        ck_assert_int_eq(w[i].n_finished, 1);
+        ck_assert_int_eq(w[i].job.end, JOB_STOPPED);
+    }
+    scheduler_free(s);
+}
+END_TEST
+
+/* ---- many threads ---------------------------------------------------------------- */
+
+enum { PUSHERS = 4, EACH = 250 };
+
+struct pusher {
+    struct scheduler *s;
+    struct work *w; /* [EACH] */
+    pthread_t thread;
+};
+
+static void *push_many(void *arg)
+{
+    struct pusher *p = arg;
+    for (size_t i = 0; i < EACH; i++) {
+        const struct model *m = i % 3 ? &LSTM : &BERT;
+        while (push(p->s, &p->w[i], i % 5 ? &WORDS : &MAPS, m, i % 7) != ERR_OK)
+            usleep(100);
+    }
+    return NULL;
+}
+
+START_TEST(every_job_of_many_threads_is_finished_exactly_once)
+{
+    static struct work w[PUSHERS][EACH];
+    struct pusher p[PUSHERS];
+    struct scheduler *s = start(3, 50, 8, 20);
+    for (size_t i = 0; i < PUSHERS; i++) {
+        p[i] = (struct pusher){.s = s, .w = w[i]};
+        pthread_create(&p[i].thread, NULL, push_many, &p[i]);
+    }
+    for (size_t i = 0; i < PUSHERS; i++)
+        pthread_join(p[i].thread, NULL);
+    ck_assert(scheduler_stop(s, 10000000));
+    scheduler_free(s);
+    ck_assert_uint_eq(seen.n_finished, (size_t)PUSHERS * EACH);
+    for (size_t i = 0; i < PUSHERS; i++)
+        for (size_t j = 0; j < EACH; j++) {
+            ck_assert_int_eq(w[i][j].n_runs, 1);
+            ck_assert_int_eq(w[i][j].n_finished, 1);
+            ck_assert_uint_ge(w[i][j].job.batch, 1);
+        }
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        all_that_waits_for_the_oldest_ones_model_runs_together,
+        kinds_do_not_mix_and_may_ask_for_single_jobs,
+        a_batch_ends_at_its_token_budget,
+        a_batch_ends_at_its_number_of_jobs,
+        a_full_queue_refuses_and_leaves_the_job_to_the_caller,
+        sweep_gives_up_late_and_abandoned_jobs,
+        a_worker_drops_whoever_hung_up_or_is_late_before_the_batch,
+        stop_finishes_what_was_accepted_and_takes_no_more,
+        stop_gives_up_what_still_waits_when_its_time_is_over,
+        every_job_of_many_threads_is_finished_exactly_once,
+        NULL};
+    return suite_run("scheduler", tests, 60);
+}
