@@ -6,6 +6,7 @@
 #define SEQ_TEXT_TOKENIZER_H
 
 #include "model/base/err.h"
+#include "model/text/text.h"
 #include "model/text/token.h"
 
 #include <stdbool.h>
@@ -15,17 +16,22 @@
 struct tokenizer;
 
 /* Reads dir/tokenizer.json. A component type or option that is not implemented refuses
- * the file by name (ERR_UNSUPPORTED); never guessed. */
+ * the file by name (ERR_UNSUPPORTED); never guessed. Also ERR_IO, ERR_FORMAT,
+ * ERR_MISMATCH, ERR_LIMIT, ERR_NOMEM. */
 enum err_code tokenizer_load(const char *dir, struct tokenizer **out,
                              struct err *err) MUST_CHECK;
+/* The same for the text of such a file. */
+enum err_code tokenizer_parse(const char *json, size_t n, struct tokenizer **out,
+                              struct err *err) MUST_CHECK;
 void tokenizer_free(struct tokenizer *t);
 
-/* Appends the encoding of text[0..n) to *out. With `specials` the post-processor's special
- * tokens are added. The file's own truncation and padding are not applied,
- * n_dropped is not touched. ERR_NOMEM;
- * ERR_LIMIT if a pattern gives up on this text. */
+/* Appends the encoding of text[0..n) to *out. With `specials` the post-processor's
+ * special tokens are added. The file's own truncation and padding are not applied,
+ * n_dropped is not touched. ERR_NOMEM; ERR_LIMIT if the text is too long or a pattern
+ * gives up on it. */
 enum err_code tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
-                               bool specials, struct seq_tokens *out, struct err *err) MUST_CHECK;
+                               bool specials, struct seq_tokens *out,
+                               struct err *err) MUST_CHECK;
 
 /* How many special tokens the template puts before and after a single text. */
 void tokenizer_template(const struct tokenizer *t, size_t *before, size_t *after);
@@ -33,21 +39,20 @@ void tokenizer_template(const struct tokenizer *t, size_t *before, size_t *after
 /* Highest id + 1, over vocabulary and added tokens; ids in between may be unused. */
 size_t tokenizer_size(const struct tokenizer *t);
 
-/* The token as the file spells it ("Ġmat", "##ing"); NULL for an unused id. Owned by t. */
+/* The token as the file spells it ("Ġmat", "##ing"); NULL for an unused id. Owned by t.
+ */
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
-bool tokenizer_is_special(const struct tokenizer *t, int32_t id); /* an added special token */
+bool tokenizer_is_special(const struct tokenizer *t,
+                          int32_t id); /* an added special token */
 /* The id of a piece, -1 if there is none. */
 int32_t tokenizer_id(const struct tokenizer *t, const char *piece, size_t n);
 
-/* The text of ids[0..n) appended to a growable buffer: the whole decoder chain, invalid
- * UTF-8 replaced. skip_special leaves out added special tokens. */
-struct text {
-    char *at;
-    size_t n, cap;
-};
-void text_done(struct text *t);
+/* The text of ids[0..n) appended to *out: the whole decoder chain, invalid UTF-8
+ * replaced. Unused ids add nothing; skip_special leaves out added special tokens.
+ * ERR_NOMEM; ERR_LIMIT if a pattern gives up. */
 enum err_code tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n,
-                               bool skip_special, struct text *out, struct err *err) MUST_CHECK;
+                               bool skip_special, struct text *out,
+                               struct err *err) MUST_CHECK;
 
 /* The raw bytes that token `id` adds when it follows other tokens, before any UTF-8
  * repair: byte-level BPE " mat" or half a character; WordLevel and WordPiece: " mat" with

@@ -1,0 +1,27 @@
+/* Tokenizer_steps: the component lists of tokenizer.json (normalizer, pre_tokenizer,
+ * post_processor, decoder), read into a plan. Private to model/load/tokenizer_*.c. */
+#ifndef SEQ_LOAD_TOKENIZER_STEPS_H
+#define SEQ_LOAD_TOKENIZER_STEPS_H
+
+#include "model/load/tokenizer_json.h"
+
+#include <jansson.h>
+
+/* Memory that lives as long as the plan, zero filled; NULL if there is none. */
+void *plan_alloc(struct tokenizer_plan *p, size_t count, size_t size);
+
+/* A copy of a JSON string in the plan. ERR_NOMEM. */
+enum err_code plan_keep(struct tokenizer_plan *p, const json_t *string,
+                        struct plan_text *out, struct err *err) MUST_CHECK;
+
+/* Each reads the whole component, null and absent included, as `value`. */
+enum err_code plan_normalizers(struct tokenizer_plan *p, const json_t *value,
+                               struct err *err) MUST_CHECK;
+enum err_code plan_splitters(struct tokenizer_plan *p, const json_t *value,
+                             struct err *err) MUST_CHECK;
+enum err_code plan_decoders(struct tokenizer_plan *p, const json_t *value,
+                            struct err *err) MUST_CHECK;
+enum err_code plan_post(struct tokenizer_plan *p, const json_t *value,
+                        struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,370 @@
+#include "model/text/bpe.h"
+
+#include "model/base/mem.h"
+#include "model/base/utf8.h"
+#include "model/text/unicode.h"
+
+#include <string.h>
+
+static const char where[] = "tokenizer.json: model";
+
+/* More slots in a row than this are no accident: the load factor is at most a half. */
+enum { MAX_PROBES = 512 };
+
+/* ---- merges ---------------------------------------------------------------------- */
+
+static size_t first_slot(const struct bpe *b, int32_t left, int32_t right)
+{
+    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    return (size_t)(pair * UINT64_C(0x9e3779b97f4a7c15) >> 29) & b->mask;
+}
+
+static const struct bpe_merge *find_merge(const struct bpe *b, int32_t left,
+                                          int32_t right)
+{
+    size_t at = first_slot(b, left, right);
+    while (b->merges[at].left >= 0) {
+        if (b->merges[at].left == left && b->merges[at].right == right)
+            return &b->merges[at];
+        at = (at + 1) & b->mask;
+    }
+    return NULL;
+}
+
+/* A pair that is listed twice keeps its last place. */
+static enum err_code put_merge(struct bpe *b, struct bpe_merge m, struct err *err)
+{
+    size_t at = first_slot(b, m.left, m.right);
+    for (int i = 0; i < MAX_PROBES; i++, at = (at + 1) & b->mask) {
+        struct bpe_merge *slot = &b->merges[at];
+        if (slot->left < 0 || (slot->left == m.left && slot->right == m.right)) {
+            *slot = m;
+            return ERR_OK;
+        }
+    }
+    return err_set(err, ERR_LIMIT, "%s: its merges defeat hashing, at number %u", where,
+                   m.rank);
+}
+
+static enum err_code read_merge(struct bpe *b, const struct plan_merge *p,
+                                size_t n_prefix, uint32_t rank, struct err *err)
+{
+    struct bpe_merge m = {vocab_find(b->vocab, p->left.at, p->left.n),
+                          vocab_find(b->vocab, p->right.at, p->right.n), rank, -1};
+    if (p->right.n >= n_prefix) {
+        struct plan_text right = {p->right.at + n_prefix, p->right.n - n_prefix};
+        uint64_t hash = vocab_hash(VOCAB_HASH_SEED, p->left.at, p->left.n);
+        hash = vocab_hash(hash, right.at, right.n);
+        m.id = vocab_find_hashed(b->vocab, hash, p->left, right);
+    }
+    if (m.left < 0 || m.right < 0 || m.id < 0)
+        return err_set(err, ERR_MISMATCH,
+                       "%s: merges: \"%.60s\" and \"%.60s\": %s is not in the vocab",
+                       where, p->left.at, p->right.at,
+                       m.left < 0    ? "the first"
+                       : m.right < 0 ? "the second"
+                                     : "what they make");
+    return put_merge(b, m, err);
+}
+
+static enum err_code init_merges(struct bpe *b, const struct plan_model *plan,
+                                 struct err *err)
+{
+    size_t slots = 16;
+    while (slots < 2 * plan->n_merges)
+        slots *= 2;
+    b->mask = slots - 1;
+    b->merges = mem_alloc(slots, sizeof *b->merges);
+    if (!b->merges)
+        return err_set(err, ERR_NOMEM, "%s: no memory for %zu merges", where,
+                       plan->n_merges);
+    for (size_t i = 0; i < slots; i++)
+        b->merges[i].left = -1;
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; code == ERR_OK && i < plan->n_merges; i++)
+        code = read_merge(b, &plan->merges[i], plan->prefix.n, (uint32_t)i, err);
+    return code;
+}
+
+/* ---- the other tables ------------------------------------------------------------ */
+
+static void init_ids(struct bpe *b)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (unsigned i = 0; i < 256; i++) {
+        char name[] = {'<', '0', 'x', digits[i >> 4], digits[i & 15], '>'};
+        b->byte_ids[i] = vocab_find(b->vocab, name, sizeof name);
+    }
+    for (uint32_t cp = 0; cp < BPE_DIRECT; cp++) {
+        char s[4];
+        b->char_ids[cp] = vocab_find(b->vocab, s, utf8_put(cp, s));
+    }
+}
+
+/* True if no character can be unknown: each byte becomes one that is in the vocabulary.
+ */
+static bool knows_all(const struct bpe *b, const struct tokenizer_plan *plan)
+{
+    if (plan->n_splitters == 0 || b->prefix || b->suffix ||
+        plan->splitters[plan->n_splitters - 1].kind != SPLITTER_BYTE_LEVEL)
+        return false;
+    for (unsigned byte = 0; byte < 256; byte++)
+        if (b->char_ids[unicode_from_byte((unsigned char)byte)] < 0)
+            return false;
+    return true;
+}
+
+static enum err_code init_texts(struct bpe *b, const struct plan_model *plan,
+                                struct err *err)
+{
+    if (plan->prefix.at)
+        b->prefix = mem_copy(plan->prefix.at, plan->prefix.n);
+    if (plan->suffix.at)
+        b->suffix = mem_copy(plan->suffix.at, plan->suffix.n);
+    if ((plan->prefix.at && !b->prefix) || (plan->suffix.at && !b->suffix))
+        return err_set(err, ERR_NOMEM, "%s: no memory", where);
+    if (plan->prefix.n + plan->suffix.n > PLAN_MAX_PIECE)
+        return err_set(err, ERR_LIMIT,
+                       "%s: prefix and suffix have %zu bytes, the limit is %d", where,
+                       plan->prefix.n + plan->suffix.n, PLAN_MAX_PIECE);
+    return ERR_OK;
+}
+
+enum err_code bpe_init(struct bpe *b, const struct tokenizer_plan *plan,
+                       const struct vocab *vocab, struct err *err)
+{
+    const struct plan_model *m = &plan->model;
+    *b = (struct bpe){.vocab = vocab,
+                      .fuse_unk = m->fuse_unk,
+                      .byte_fallback = m->byte_fallback,
+                      .ignore_merges = m->ignore_merges,
+                      .unk = -1};
+    init_ids(b);
+    enum err_code code = init_texts(b, m, err);
+    if (code == ERR_OK)
+        code = init_merges(b, m, err);
+    if (code == ERR_OK && m->unk.at) {
+        b->unk = vocab_find(vocab, m->unk.at, m->unk.n);
+        if (b->unk < 0 && !knows_all(b, plan))
+            code =
+                err_set(err, ERR_MISMATCH, "%s: unk_token \"%.60s\" is not in its vocab",
+                        where, m->unk.at);
+    }
+    if (code != ERR_OK)
+        bpe_done(b);
+    return code;
+}
+
+void bpe_done(struct bpe *b)
+{
+    mem_free(b->merges);
+    mem_free(b->prefix);
+    mem_free(b->suffix);
+    *b = (struct bpe){0};
+}
+
+void bpe_scratch_done(struct bpe_scratch *s)
+{
+    mem_free(s->symbols);
+    mem_free(s->heap);
+    *s = (struct bpe_scratch){0};
+}
+
+/* ---- the queue of candidates: a binary heap, lowest rank first, leftmost of those -----
+ */
+
+static bool is_before(struct bpe_candidate a, struct bpe_candidate b)
+{
+    return a.rank != b.rank ? a.rank < b.rank : a.at < b.at;
+}
+
+static enum err_code heap_push(struct bpe_scratch *s, struct bpe_candidate c,
+                               struct err *err)
+{
+    if (s->n_heap == s->cap_heap) {
+        size_t cap = s->cap_heap * 2 + 32;
+        struct bpe_candidate *heap = mem_resize(s->heap, cap, sizeof *heap);
+        if (!heap)
+            return err_set(err, ERR_NOMEM, "no memory to encode a text");
+        s->heap = heap;
+        s->cap_heap = cap;
+    }
+    size_t at = s->n_heap++;
+    while (at > 0 && is_before(c, s->heap[(at - 1) / 2])) {
+        s->heap[at] = s->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    s->heap[at] = c;
+    return ERR_OK;
+}
+
+static struct bpe_candidate heap_pop(struct bpe_scratch *s)
+{
+    struct bpe_candidate top = s->heap[0], last = s->heap[--s->n_heap];
+    size_t at = 0, n = s->n_heap;
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && is_before(s->heap[child + 1], s->heap[child]))
+            child++;
+        if (!is_before(s->heap[child], last))
+            break;
+        s->heap[at] = s->heap[child];
+    }
+    s->heap[at] = last;
+    return top;
+}
+
+/* ---- characters to symbols ------------------------------------------------------- */
+
+static enum err_code add_symbol(struct bpe_scratch *s, int32_t id, size_t n,
+                                struct err *err)
+{
+    if (s->n_symbols == s->cap_symbols) {
+        size_t cap = s->cap_symbols * 2 + 32;
+        struct bpe_symbol *symbols = mem_resize(s->symbols, cap, sizeof *symbols);
+        if (!symbols)
+            return err_set(err, ERR_NOMEM, "no memory to encode a text");
+        s->symbols = symbols;
+        s->cap_symbols = cap;
+    }
+    int32_t at = (int32_t)s->n_symbols++;
+    if (at > 0)
+        s->symbols[at - 1].next = at;
+    s->symbols[at] = (struct bpe_symbol){id, at - 1, -1, (uint32_t)n};
+    return ERR_OK;
+}
+
+/* The id of the character s[0..n), spelled as its place in the piece asks, or -1. */
+static int32_t char_id(const struct bpe *b, const char *s, size_t n, bool first,
+                       bool last)
+{
+    size_t len;
+    if (!b->prefix && !b->suffix) {
+        uint32_t cp = utf8_get(s, n, &len);
+        return cp < BPE_DIRECT ? b->char_ids[cp] : vocab_find(b->vocab, s, n);
+    }
+    const char *prefix = !first && b->prefix ? b->prefix : "";
+    const char *suffix = last && b->suffix ? b->suffix : "";
+    size_t n_prefix = strlen(prefix), n_suffix = strlen(suffix);
+    char whole[PLAN_MAX_PIECE + 4];
+    memcpy(whole, prefix, n_prefix);
+    memcpy(whole + n_prefix, s, n);
+    memcpy(whole + n_prefix + n, suffix, n_suffix);
+    return vocab_find(b->vocab, whole, n_prefix + n + n_suffix);
+}
+
+/* The character's bytes as symbols; *done is false, and nothing added, if one of them has
+ * none. */
+static enum err_code add_bytes(const struct bpe *b, struct bpe_scratch *scratch,
+                               const char *s, size_t n, bool *done, struct err *err)
+{
+    *done = false;
+    for (size_t i = 0; i < n; i++)
+        if (b->byte_ids[(unsigned char)s[i]] < 0)
+            return ERR_OK;
+    *done = true;
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; code == ERR_OK && i < n; i++)
+        code = add_symbol(scratch, b->byte_ids[(unsigned char)s[i]], 1, err);
+    return code;
+}
+
+/* Fills the scratch with the piece's characters. An unknown token is held back (`unknown`
+ * bytes of it) until a known character or another unknown one comes; bytes of a
+ * byte_fallback overtake it, as in the library. */
+static enum err_code add_characters(const struct bpe *b, struct bpe_scratch *scratch,
+                                    const char *s, size_t n, struct err *err)
+{
+    size_t unknown = 0, len;
+    enum err_code code = ERR_OK;
+    for (size_t at = 0; code == ERR_OK && at < n; at += len) {
+        bool bytes = false;
+        utf8_get(s + at, n - at, &len);
+        int32_t id = char_id(b, s + at, len, at == 0, at + len == n);
+        if (id < 0 && b->byte_fallback)
+            code = add_bytes(b, scratch, s + at, len, &bytes, err);
+        if (code != ERR_OK || bytes || (id < 0 && b->unk < 0))
+            continue;
+        if (unknown && (id >= 0 || !b->fuse_unk)) {
+            code = add_symbol(scratch, b->unk, unknown, err);
+            unknown = 0;
+        }
+        if (id < 0)
+            unknown += len;
+        else if (code == ERR_OK)
+            code = add_symbol(scratch, id, len, err);
+    }
+    return code || !unknown ? code : add_symbol(scratch, b->unk, unknown, err);
+}
+
+/* ---- merging --------------------------------------------------------------------- */
+
+/* Queues the merge of symbol `at` with its right neighbour, if there is one. */
+static enum err_code offer(const struct bpe *b, struct bpe_scratch *s, int32_t at,
+                           struct err *err)
+{
+    int32_t next = s->symbols[at].next;
+    if (next < 0)
+        return ERR_OK;
+    const struct bpe_merge *m = find_merge(b, s->symbols[at].id, s->symbols[next].id);
+    if (!m)
+        return ERR_OK;
+    return heap_push(s, (struct bpe_candidate){m->rank, (uint32_t)at, m->id}, err);
+}
+
+/* False for a candidate whose symbols have changed since it was queued. */
+static bool is_current(const struct bpe *b, const struct bpe_scratch *s,
+                       struct bpe_candidate c)
+{
+    const struct bpe_symbol *left = &s->symbols[c.at];
+    if (left->n == 0 || left->next < 0)
+        return false;
+    const struct bpe_merge *m = find_merge(b, left->id, s->symbols[left->next].id);
+    return m && m->id == c.id;
+}
+
+static enum err_code merge_all(const struct bpe *b, struct bpe_scratch *s,
+                               struct err *err)
+{
+    enum err_code code = ERR_OK;
+    s->n_heap = 0;
+    for (size_t i = 0; code == ERR_OK && i + 1 < s->n_symbols; i++)
+        code = offer(b, s, (int32_t)i, err);
+    while (code == ERR_OK && s->n_heap > 0) {
+        struct bpe_candidate c = heap_pop(s);
+        if (!is_current(b, s, c))
+            continue;
+        struct bpe_symbol *left = &s->symbols[c.at], *right = &s->symbols[left->next];
+        left->id = c.id;
+        left->n += right->n;
+        left->next = right->next;
+        right->n = 0;
+        if (left->next >= 0)
+            s->symbols[left->next].prev = (int32_t)c.at;
+        if (left->prev >= 0)
+            code = offer(b, s, left->prev, err);
+        if (code == ERR_OK)
+            code = offer(b, s, (int32_t)c.at, err);
+    }
+    return code;
+}
+
+enum err_code bpe_encode(const struct bpe *b, struct bpe_scratch *scratch, const char *s,
+                         size_t begin, size_t end, struct pieces *out, struct err *err)
+{
+    if (b->ignore_merges) {
+        int32_t id = vocab_find(b->vocab, s + begin, end - begin);
+        if (id >= 0)
+            return pieces_add(out, begin, end, id, err);
+    }
+    scratch->n_symbols = 0;
+    enum err_code code = add_characters(b, scratch, s + begin, end - begin, err);
+    if (code == ERR_OK)
+        code = merge_all(b, scratch, err);
+    size_t at = begin;
+    for (size_t i = 0; code == ERR_OK && i < scratch->n_symbols; i++) {
+        const struct bpe_symbol *symbol = &scratch->symbols[i];
+        code = pieces_add(out, at, at + symbol->n, symbol->id, err);
+        at += symbol->n;
+    }
+    return code;
+}

@@ -1,0 +1,60 @@
+/* Bpe: byte-pair encoding (Sennrich et al. 2016) of a piece: its characters, then the
+ * merges of lowest rank first, leftmost of those. Immutable after init; any thread. */
+#ifndef SEQ_TEXT_BPE_H
+#define SEQ_TEXT_BPE_H
+
+#include "model/base/err.h"
+#include "model/text/aligned.h"
+#include "model/text/vocab.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BPE_DIRECT = 0x180 }; /* code points whose ids are in a table */
+
+struct bpe_merge {
+    int32_t left, right; /* ids; left -1: an empty slot */
+    uint32_t rank;
+    int32_t id; /* of the two together */
+};
+
+struct bpe {
+    const struct vocab *vocab; /* outlives this */
+    struct bpe_merge *merges;  /* open addressing, [mask + 1] */
+    size_t mask;
+    char *prefix, *suffix; /* of the characters behind the first, of the last; or NULL */
+    int32_t unk;           /* -1: unknown characters vanish */
+    bool fuse_unk, byte_fallback, ignore_merges;
+    int32_t byte_ids[256];        /* of <0x00> to <0xFF>, -1: not in the vocabulary */
+    int32_t char_ids[BPE_DIRECT]; /* of single characters, without prefix and suffix */
+};
+
+/* ERR_MISMATCH for a merge or an unknown token whose piece is not in the vocabulary;
+ * ERR_LIMIT for merges made to collide; ERR_NOMEM. */
+enum err_code bpe_init(struct bpe *b, const struct tokenizer_plan *plan,
+                       const struct vocab *vocab, struct err *err) MUST_CHECK;
+void bpe_done(struct bpe *b); /* a zeroed struct is fine */
+
+/* Scratch of one encode call, zeroed to begin with. */
+struct bpe_symbol {
+    int32_t id, prev, next; /* prev, next: indices, -1 at the ends */
+    uint32_t n;             /* bytes of the piece; 0: merged into another */
+};
+struct bpe_candidate {
+    uint32_t rank, at; /* at: index of the left symbol */
+    int32_t id;
+};
+struct bpe_scratch {
+    struct bpe_symbol *symbols;
+    struct bpe_candidate *heap;
+    size_t n_symbols, n_heap, cap_symbols, cap_heap;
+};
+void bpe_scratch_done(struct bpe_scratch *s);
+
+/* Appends the tokens of the piece s[begin..end). O(n log n). */
+enum err_code bpe_encode(const struct bpe *b, struct bpe_scratch *scratch, const char *s,
+                         size_t begin, size_t end, struct pieces *out,
+                         struct err *err) MUST_CHECK;
+
+#endif

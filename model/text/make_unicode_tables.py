@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Writes unicode_tables.h: what the `tokenizers` library takes each code point for.
+
+The library mixes Unicode versions (its regex engine, Rust's standard library, the regex
+crate and two old category crates), so the tables are asked from the library itself, code
+point by code point. Development time only; needs `pip install tokenizers` and
+libutf8proc.so.2 (the version the C code links).
+
+    python model/text/make_unicode_tables.py > model/text/unicode_tables.h
+"""
+import ctypes
+import tokenizers
+from tokenizers import Regex
+from tokenizers import normalizers as norm
+from tokenizers import pre_tokenizers as pre
+
+U8 = ctypes.CDLL("libutf8proc.so.2")
+U8.utf8proc_version.restype = ctypes.c_char_p
+U8.utf8proc_tolower.argtypes = [ctypes.c_int32]
+U8.utf8proc_get_property.restype = ctypes.POINTER(ctypes.c_uint16)
+POINTS = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
+CHUNK = 20000
+DIRECT = 256
+
+
+def chunks():
+    for i in range(0, len(POINTS), CHUNK):
+        yield POINTS[i:i + CHUNK]
+
+
+def by_regex(pattern):
+    """Code points that `pattern` matches: they are what a removing split leaves out."""
+    split = pre.Split(Regex(pattern), "removed")
+    out = set()
+    for part in chunks():
+        left = split.pre_tokenize_str("".join(map(chr, part)))
+        kept = {i for _, (a, b) in left for i in range(a, b)}
+        out |= {cp for i, cp in enumerate(part) if i not in kept}
+    return out
+
+
+def by_cut(splitter):
+    """Code points that cut `a?a` into more than one piece."""
+    out = set()
+    for part in chunks():
+        text = "\n".join("a%sa" % chr(c) for c in part)
+        pieces = pre.Sequence([pre.Split("\n", "removed"), splitter])
+        starts = {a for _, (a, _) in pieces.pre_tokenize_str(text)}
+        for i, c in enumerate(part):
+            if c != 10 and (4 * i + 1 in starts or 4 * i + 2 in starts):
+                out.add(c)
+    return out
+
+
+def by_word():
+    """Code points that the regex crate's \\w takes: `a?` stays one piece."""
+    out = set()
+    splitter = pre.Whitespace()
+    for part in chunks():
+        text = "\n".join("a" + chr(c) for c in part)
+        ends = {b for _, (_, b) in splitter.pre_tokenize_str(text)}
+        starts = {a for _, (a, _) in splitter.pre_tokenize_str(text)}
+        for i, c in enumerate(part):
+            if 3 * i + 2 in ends and 3 * i + 1 not in starts:
+                out.add(c)
+    return out
+
+
+def by_removal(normalizer):
+    return {c for c in POINTS if normalizer.normalize_str(chr(c)) == ""}
+
+
+def utf8proc_map(text, options):
+    buf = ctypes.c_void_p()
+    raw = text.encode()
+    n = U8.utf8proc_map(raw, ctypes.c_ssize_t(len(raw)), ctypes.byref(buf), options)
+    out = ctypes.string_at(buf, n).decode()
+    ctypes.CDLL(None).free(buf)
+    return out
+
+
+STABLE, COMPAT, COMPOSE, DECOMPOSE = 2, 4, 8, 16
+
+
+def combining_class(c):
+    return U8.utf8proc_get_property(c)[1]
+
+
+def unknown_to_normalizer():
+    """Code points newer than the library's normalization tables: never decomposed, of
+    combining class 0."""
+    out = set()
+    nfd, nfkd = norm.NFD(), norm.NFKD()
+    for c in POINTS:
+        if (nfd.normalize_str(chr(c)) != utf8proc_map(chr(c), STABLE | DECOMPOSE) or
+                nfkd.normalize_str(chr(c)) != utf8proc_map(chr(c), STABLE | DECOMPOSE | COMPAT)):
+            assert nfkd.normalize_str(chr(c)) == chr(c), hex(c)
+            out.add(c)
+        k = combining_class(c)
+        if k:
+            other = chr(0x0334) if k > 1 else chr(0x0316)  # classes 1 and 220
+            pair = chr(c) + other if k > 1 else other + chr(c)
+            if nfd.normalize_str("a" + pair) == "a" + pair and nfd.normalize_str(chr(c)) == chr(c):
+                out.add(c)
+    return out
+
+
+def lower_exceptions():
+    out = []
+    lower = norm.Lowercase()
+    for c in POINTS:
+        low = lower.normalize_str(chr(c))
+        if low != chr(U8.utf8proc_tolower(c)):
+            if len(low) == 1:
+                out.append((c, ord(low)))
+            else:
+                assert (c, low) == (0x130, "i\u0307")
+    return out
+
+
+FLAGS = [
+    ("LETTER", lambda: by_regex(r"\p{L}"), "\\p{L} of the library's regex engine"),
+    ("NUMBER", lambda: by_regex(r"\p{N}"), "\\p{N} of the same"),
+    ("SPACE", lambda: by_regex(r"\s"), "White_Space"),
+    ("WORD", by_word, "\\w of the regex crate"),
+    ("NUMERIC", lambda: by_cut(pre.Digits(individual_digits=True)), "char::is_numeric of Rust"),
+    ("PUNCT", lambda: by_cut(pre.Punctuation()), "BERT's punctuation"),
+    ("CONTROL", lambda: by_removal(norm.BertNormalizer(True, False, False, False)),
+     "removed by BERT's clean_text"),
+    ("NONSPACING", lambda: by_removal(norm.BertNormalizer(False, False, True, False)),
+     "removed by BERT's strip_accents"),
+    ("MARK", lambda: by_removal(norm.StripAccents()), "removed by StripAccents"),
+    ("UNNORMED", unknown_to_normalizer, "unknown to the library's normalization forms"),
+]
+
+
+def lower_ranges(pairs):
+    """(first, last, step, to): first, first+step .. last map to `to` and on."""
+    out = []
+    for c, to in pairs:
+        if out and len(out[-1]) == 4:
+            first, last, step, low = out[-1]
+            gap = c - last
+            if to - low == c - first and gap <= 2 and (step == 0 or gap == step):
+                out[-1] = (first, c, gap, low)
+                continue
+        out.append((c, c, 0, to))
+    return [(a, b, s or 1, t) for a, b, s, t in out]
+
+
+def main():
+    sets = [(name, make(), what) for name, make, what in FLAGS]
+    spaces = next(s for n, s, _ in sets if n == "SPACE")
+    assert spaces == by_cut(pre.WhitespaceSplit()) | {10}
+    flags = [0] * 0x110000
+    for bit, (_, members, _) in enumerate(sets):
+        for c in members:
+            flags[c] |= 1 << bit
+    runs = [(c, flags[c]) for c in range(0x110000) if c == 0 or flags[c] != flags[c - 1]]
+    p = print
+    p("/* Generated by make_unicode_tables.py (tokenizers %s, utf8proc %s): do not edit."
+      % (tokenizers.__version__, U8.utf8proc_version().decode()))
+    p(" * What the library takes each code point for; see unicode.h. */")
+    p("/* clang-format off */")
+    p("#ifndef SEQ_TEXT_UNICODE_TABLES_H")
+    p("#define SEQ_TEXT_UNICODE_TABLES_H\n")
+    p("#include <stdint.h>\n")
+    p("/* Code points per flag, lowest bit first:")
+    for bit, (name, members, what) in enumerate(sets):
+        p(" *   %-10s %6d  %s%s" % (name, len(members), what, " */" if bit == len(sets) - 1 else ""))
+    p("")
+    p("/* Where the flags change: code point << %d | flags, up to the next entry. */" % len(sets))
+    p("enum { UNICODE_FLAG_BITS = %d, UNICODE_RUNS = %d };" % (len(sets), len(runs)))
+    p("static const uint32_t unicode_runs[UNICODE_RUNS] = {")
+    row = []
+    for c, f in runs:
+        row.append("0x%x," % (c << len(sets) | f))
+        if len(row) == 7:
+            p("    " + " ".join(row))
+            row = []
+    if row:
+        p("    " + " ".join(row))
+    p("};\n")
+    p("/* The flags of the first %d code points again, for speed. */" % DIRECT)
+    p("enum { UNICODE_DIRECT = %d };" % DIRECT)
+    p("static const uint16_t unicode_direct[UNICODE_DIRECT] = {")
+    for at in range(0, DIRECT, 16):
+        p("    " + " ".join("%d," % f for f in flags[at:at + 16]))
+    p("};\n")
+    low = lower_ranges(lower_exceptions())
+    p("/* Lower case where utf8proc_tolower differs: first, first + step .. last become")
+    p(" * to, to + step and so on. U+0130 has two code points and is handled in code. */")
+    p("static const struct {")
+    p("    uint32_t first, last, step, to;")
+    p("} unicode_lower_runs[] = {")
+    for entry in low:
+        p("    {0x%x, 0x%x, %d, 0x%x}," % entry)
+    p("};\n")
+    p("#endif")
+
+
+main()
