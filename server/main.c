@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -121,23 +123,40 @@ static void log_listening(const struct server *s, const struct http *http)
 
 /* ---- stopping -------------------------------------------------------------------- */
 
-static void second_signal(int number)
+/* Signals that ask to stop are handled, not waited for: a BLAS library starts threads
+ * before main can block anything, and a signal may be delivered to any of them. */
+static atomic_int stop_signals;
+static int stop_event; /* eventfd: the number of the first signal */
+
+static void on_stop_signal(int number)
 {
-    (void)number;
-    _exit(EXIT_SECOND_SIGNAL);
+    uint64_t value = (uint64_t)number;
+    int saved = errno;
+    if (atomic_fetch_add(&stop_signals, 1) > 0)
+        _exit(EXIT_SECOND_SIGNAL);
+    (void)!write(stop_event, &value, sizeof value);
+    errno = saved;
+}
+
+static enum err_code catch_signals(struct err *err)
+{
+    struct sigaction action = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
+    stop_event = eventfd(0, EFD_CLOEXEC);
+    if (stop_event < 0)
+        return err_set(err, ERR_IO, "eventfd: %s", strerror(errno));
+    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    return ERR_OK;
 }
 
 /* Blocks until the first signal; a second one ends the process at once. */
-static int wait_for_signal(const sigset_t *set)
+static int wait_for_signal(void)
 {
-    int number = 0;
-    struct sigaction action = {.sa_handler = second_signal};
-    while (sigwait(set, &number) != 0)
+    uint64_t number = 0;
+    while (read(stop_event, &number, sizeof number) < 0 && errno == EINTR)
         ;
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    pthread_sigmask(SIG_UNBLOCK, set, NULL);
-    return number;
+    return (int)number;
 }
 
 /* Not ready, no new connections, everything accepted answered. */
@@ -163,7 +182,7 @@ static void wind_down(struct server *s, struct http *http, int number)
 
 /* ---- running --------------------------------------------------------------------- */
 
-static enum err_code serve(struct server *s, const sigset_t *set, struct err *err)
+static enum err_code serve(struct server *s, struct err *err)
 {
     struct http *http = NULL;
     const struct options *o = s->options;
@@ -178,7 +197,7 @@ static enum err_code serve(struct server *s, const sigset_t *set, struct err *er
     if (code == ERR_OK) {
         atomic_store(&s->ready, true);
         log_listening(s, http);
-        wind_down(s, http, wait_for_signal(set));
+        wind_down(s, http, wait_for_signal());
     } else {
         (void)scheduler_stop(s->scheduler, 0);
     }
@@ -186,12 +205,14 @@ static enum err_code serve(struct server *s, const sigset_t *set, struct err *er
     return code;
 }
 
-static enum err_code run(const struct options *o, const sigset_t *set, struct err *err)
+static enum err_code run(const struct options *o, struct err *err)
 {
     struct server s = {.options = o, .started_us = clock_us()};
     struct models *models = NULL;
     s.routes = api_routes(&s.n_routes);
-    enum err_code code = log_start(STDERR_FILENO, (enum log_level)o->log_level, err);
+    enum err_code code = catch_signals(err);
+    if (code == ERR_OK)
+        code = log_start(STDERR_FILENO, (enum log_level)o->log_level, err);
     if (code == ERR_OK)
         raise_descriptor_limit(o);
     if (code == ERR_OK)
@@ -202,7 +223,7 @@ static enum err_code run(const struct options *o, const sigset_t *set, struct er
     if (code == ERR_OK)
         code = metrics_new(s.routes, s.n_routes, &s.metrics, err);
     if (code == ERR_OK)
-        code = serve(&s, set, err);
+        code = serve(&s, err);
     if (code != ERR_OK)
         log_note(LOG_ERROR, "failed", "%s", err->msg);
     metrics_free(s.metrics);
@@ -234,7 +255,7 @@ static void fill_version(const struct options *o, struct buf *out)
     buf_puts(out, "seqd " SEQD_VERSION "\n");
 }
 
-static int act(const struct options *o, enum options_action action, const sigset_t *set)
+static int act(const struct options *o, enum options_action action)
 {
     struct err err = {0};
     switch (action) {
@@ -252,7 +273,7 @@ static int act(const struct options *o, enum options_action action, const sigset
     case OPTIONS_RUN:
         break;
     }
-    return run(o, set, &err) == ERR_OK ? EXIT_OK : EXIT_FAILED;
+    return run(o, &err) == ERR_OK ? EXIT_OK : EXIT_FAILED;
 }
 
 int main(int argc, char **argv)
@@ -260,18 +281,12 @@ int main(int argc, char **argv)
     struct options options;
     enum options_action action;
     struct err err = {0};
-    sigset_t set;
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread starts */
     json_read_init();
     if (options_read(argc, argv, environ, &options, &action, &err) != ERR_OK) {
         fprintf(stderr, "seqd: %s\nseqd --help shows all options\n", err.msg);
         return EXIT_USAGE;
     }
-    int code = act(&options, action, &set);
+    int code = act(&options, action);
     options_done(&options);
     return code;
 }

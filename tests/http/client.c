@@ -168,7 +168,7 @@ void reply_done(struct reply *r)
 
 const char *reply_header(const struct reply *r, const char *name)
 {
-    static char value[1024];
+    static _Thread_local char value[1024];
     size_t n = strlen(name);
     value[0] = '\0';
     for (const char *line = r->head; line && *line; line = strstr(line, "\r\n")) {
@@ -222,7 +222,7 @@ json_t *ask_json(unsigned port, const char *method, const char *path, const char
 
 const char *error_field(const json_t *body, const char *field)
 {
-    static char value[600];
+    static _Thread_local char value[600];
     const char *text =
         json_string_value(json_object_get(json_object_get(body, "error"), field));
     snprintf(value, sizeof value, "%s", text ? text : "");

@@ -86,14 +86,20 @@ size_t daemon_log(struct daemon *d, char *text, size_t room)
 
 int daemon_stop(struct daemon *d)
 {
-    char rest[4096];
-    int status = 0;
     kill(d->pid, SIGTERM);
+    return daemon_wait(d);
+}
+
+int daemon_wait(struct daemon *d)
+{
+    char rest[4096] = "";
+    int status = 0;
     while (waitpid(d->pid, &status, WNOHANG) == 0) {
         daemon_log(d, rest, sizeof rest); /* a full pipe must not block it */
         usleep(2000);
     }
     close(d->log);
+    ck_assert_msg(!WIFSIGNALED(status), "ended by signal %d: %s", WTERMSIG(status), rest);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

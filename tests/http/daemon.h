@@ -17,8 +17,11 @@ struct daemon {
 /* args: more flags, NULL-terminated; NULL for none. Waits until it listens. */
 void daemon_start(struct daemon *d, const char *const *args);
 
-/* Asks it to stop (SIGTERM) and returns its exit status, -1 if a signal ended it. */
+/* Asks it to stop (SIGTERM), waits, and returns its exit status. */
 int daemon_stop(struct daemon *d);
+
+/* Waits until it has ended, and returns its exit status. */
+int daemon_wait(struct daemon *d);
 
 /* Reads what it has logged since the start (or the last call) into text, zero-terminated.
  */

@@ -64,8 +64,11 @@ static void *crowd_client(void *arg)
         char *got = r.status == 200 ? results_of(&r) : NULL;
         if (got && strcmp(got, crowd->want[q]) == 0)
             atomic_fetch_add(&crowd->answered, 1);
-        else
+        else {
+            fprintf(stderr, "request %zu: status %d: %.600s\n", q, r.status,
+                    r.body ? r.body : "");
             atomic_fetch_add(&crowd->wrong, 1);
+        }
         free(got);
         reply_done(&r);
         client_close(&c);
@@ -202,7 +205,8 @@ END_TEST
 START_TEST(a_stop_loses_nothing_that_was_accepted)
 {
     struct daemon d;
-    const char *const args[] = {"--workers=1", "--max-tokens=1000000", NULL};
+    const char *const args[] = {"--workers=1", "--max-tokens=1000000",
+                                "--stop-timeout-ms=100000", NULL};
     daemon_start(&d, args);
     char *body = long_request(60000);
     enum { WAITING = 8 };
@@ -226,7 +230,29 @@ START_TEST(a_stop_loses_nothing_that_was_accepted)
         client_close(&c[i]);
     }
     free(body);
-    ck_assert_int_eq(daemon_stop(&d), 0);
+    ck_assert_int_eq(daemon_wait(&d), 0);
+}
+END_TEST
+
+START_TEST(a_second_signal_stops_at_once)
+{
+    struct daemon d;
+    const char *const args[] = {"--workers=1", "--max-tokens=1000000",
+                                "--stop-timeout-ms=100000", NULL};
+    daemon_start(&d, args);
+    char *body = long_request(100000);
+    struct client c[4];
+    for (int i = 0; i < 4; i++) {
+        client_open(&c[i], d.port);
+        send_request(&c[i], body);
+    }
+    usleep(50000);
+    kill(d.pid, SIGTERM);
+    usleep(20000);
+    ck_assert_int_ne(daemon_stop(&d), 0);
+    for (int i = 0; i < 4; i++)
+        client_close(&c[i]);
+    free(body);
 }
 END_TEST
 
@@ -235,6 +261,8 @@ int main(void)
     const TTest *const tests[] = {sixty_four_clients_each_get_their_own_answer,
                                   a_full_queue_says_so_at_once,
                                   clients_that_leave_are_dropped_from_the_queue,
-                                  a_stop_loses_nothing_that_was_accepted, NULL};
+                                  a_stop_loses_nothing_that_was_accepted,
+                                  a_second_signal_stops_at_once,
+                                  NULL};
     return suite_run("load", tests, 180);
 }

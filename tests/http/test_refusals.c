@@ -28,11 +28,11 @@ static const struct refusal refusals[] = {
     {"/v1/sentiment", "[]", 400, "", "object"},
     {"/v1/sentiment", "{}", 400, "text", "text"},
     {"/v1/sentiment", "{\"text\":\"a\",\"txet\":\"b\"}", 400, "txet", "txet"},
-    {"/v1/sentiment", "{\"text\":\"a\",\"text\":\"b\"}", 400, "", "duplicate"},
+    {"/v1/sentiment", "{\"text\":\"a\",\"text\":\"b\"}", 400, "text", "twice"},
     {"/v1/sentiment", "{\"text\":1}", 400, "text", "string"},
-    {"/v1/sentiment", "{\"text\":null}", 400, "text", "string"},
+    {"/v1/sentiment", "{\"text\":null}", 400, "text", "missing"},
     {"/v1/sentiment", "{\"text\":\"a\",\"texts\":[\"b\"]}", 400, "texts", "text"},
-    {"/v1/sentiment", "{\"texts\":[]}", 400, "texts", ""},
+    {"/v1/sentiment", "{\"texts\":[]}", 422, "texts", ""},
     {"/v1/sentiment", "{\"texts\":[\"a\",2]}", 400, "texts[1]", "string"},
     {"/v1/sentiment", "{\"text\":\"a\",\"model\":\"nothing\"}", 404, "model", "nothing"},
     {"/v1/sentiment", "{\"text\":\"a\",\"model\":\"tiny-gpt2\"}", 422, "model",
@@ -40,20 +40,20 @@ static const struct refusal refusals[] = {
     {"/v1/sentiment", "{\"text\":\"\xff\"}", 400, "", "UTF-8"},
     {"/v1/sentiment", "{\"text\":\"\\ud800\"}", 400, "", ""},
     {"/v1/sentiment", "{\"text\":\"a\"} x", 400, "", ""},
-    {"/v1/sentiment", "{\"model\":\"tiny-bilstm\",\"text\":\" \"}", 400, "text", "token"},
-    {"/v1/next-word", "{\"text\":\"a\",\"top_k\":0}", 400, "top_k", "1"},
-    {"/v1/next-word", "{\"text\":\"a\",\"top_k\":101}", 400, "top_k", "100"},
+    {"/v1/sentiment", "{\"model\":\"tiny-bilstm\",\"text\":\" \"}", 422, "text", "token"},
+    {"/v1/next-word", "{\"text\":\"a\",\"top_k\":0}", 422, "top_k", "1"},
+    {"/v1/next-word", "{\"text\":\"a\",\"top_k\":101}", 422, "top_k", "100"},
     {"/v1/next-word", "{\"text\":\"a\",\"top_k\":2.5}", 400, "top_k", "integer"},
     {"/v1/next-word", "{\"text\":\"a\",\"top_k\":1e400}", 400, "", ""},
-    {"/v1/next-word", "{\"text\":\"a\",\"unit\":\"letter\"}", 400, "unit", "letter"},
+    {"/v1/next-word", "{\"text\":\"a\",\"unit\":\"letter\"}", 422, "unit", "letter"},
     {"/v1/next-word", "{\"text\":\"a\",\"prefix\":5}", 400, "prefix", "string"},
-    {"/v1/attention", "{\"text\":\"a\",\"layers\":[2]}", 400, "layers[0]", "2"},
-    {"/v1/attention", "{\"text\":\"a\",\"layers\":[0,-2]}", 400, "layers[1]", ""},
-    {"/v1/attention", "{\"text\":\"a\",\"heads\":\"some\"}", 400, "heads", "some"},
-    {"/v1/attention", "{\"text\":\"a\",\"decimals\":10}", 400, "decimals", "9"},
+    {"/v1/attention", "{\"text\":\"a\",\"layers\":[2]}", 422, "layers[0]", "2"},
+    {"/v1/attention", "{\"text\":\"a\",\"layers\":[0,-2]}", 422, "layers[1]", ""},
+    {"/v1/attention", "{\"text\":\"a\",\"heads\":\"some\"}", 400, "heads", "all"},
+    {"/v1/attention", "{\"text\":\"a\",\"decimals\":10}", 422, "decimals", "9"},
     {"/v1/attention", "{\"text\":\"a\",\"model\":\"tiny-lstm\"}", 422, "model",
      "tiny-lstm"},
-    {"/v1/attention", "{\"text\":\"a\",\"queries\":[99]}", 400, "queries[0]", "99"},
+    {"/v1/attention", "{\"text\":\"a\",\"queries\":[99]}", 422, "queries[0]", "99"},
 };
 
 START_TEST(wrong_fields_are_named)
@@ -123,7 +123,7 @@ START_TEST(a_declared_length_over_the_limit_is_refused_unread)
     static char chunk[65536];
     memset(chunk, ' ', sizeof chunk);
     bool open = true;
-    for (int i = 0; i < 200 && open; i++)
+    for (int i = 0; i < 32 && open; i++)
         open = client_sendf(&c, "10000\r\n") && client_send(&c, chunk, sizeof chunk) &&
                client_sendf(&c, "\r\n");
     if (open)

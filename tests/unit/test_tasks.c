@@ -4,6 +4,7 @@
 #include "tests/suite.h"
 
 #include <jansson.h>
+#include <ctype.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -176,9 +177,7 @@ static bool ends_word(struct fixture *f, int32_t id)
         return true;
     if (s[0] == '\'')
         return n == 1;
-    return !((unsigned char)s[0] >= 0x80 ||
-             strchr("abcdefghijklmnopqrstuvwxyz", s[0] | 32) ||
-             strchr("0123456789", s[0]));
+    return !((unsigned char)s[0] >= 0x80 || isalnum((unsigned char)s[0]));
 }
 
 static double word_logprob(struct fixture *f, const struct seq_tokens *text,
