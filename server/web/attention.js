@@ -3,6 +3,7 @@ import { Panel, el } from "./api.js";
 import { HeatMap, drawColours, scaled } from "./heatmap.js";
 
 const MEAN = "mean";
+const NARROW_CHARACTERS = 600;
 
 // A reply's weights as at(row, column) of one layer and head; pooling has hops as rows.
 function mapOf(reply, layer, head) {
@@ -52,14 +53,11 @@ export function attention(section) {
   let reply = null;
   let text = "";
   let chosen = 0; // a token, or a hop when the map is a pooling one
-  let narrow = false; // the whole map is too big: ask for one layer and head at a time
+  let narrow = false; // the whole map is large: ask for one layer and head at a time
 
   const panel = new Panel(section, "/v1/attention", build, show);
 
   function build() {
-    if (box.value === "") {
-      return null;
-    }
     const body = { text: box.value, offset_unit: "utf16", decimals: 6 };
     const model = models.get(panel.model.value);
     if (narrow && model) {
@@ -76,9 +74,18 @@ export function attention(section) {
       narrow = true;
       panel.ask();
     } else {
+      clear();
       panel.fail(error);
     }
   };
+
+  function clear() {
+    reply = null;
+    tokens.replaceChildren();
+    read.textContent = "";
+    answer.textContent = "";
+    canvas.hidden = true;
+  }
 
   function selectors(layers, heads) {
     const list = numbered(heads);
@@ -97,6 +104,11 @@ export function attention(section) {
   }
 
   function show(newReply, body) {
+    canvas.hidden = false;
+    if (!narrow && (!reply || reply.model !== newReply.model)) {
+      layer.value = ""; // another model: its last layer, the mean of its heads
+      head.value = "";
+    }
     const other = !reply || reply.model !== newReply.model || text !== body.text;
     reply = newReply;
     text = body.text;
@@ -163,11 +175,9 @@ export function attention(section) {
         max = Math.max(max, at(r, c));
       }
     }
-    const byRow = pooling() || way.value === "row";
     map.draw({
       rows: pooling() ? reply.attention.data.map((_, i) => `hop ${i}`) : names,
       columns: names, at, max, scale: scale.value,
-      row: byRow ? chosen : -1, column: byRow ? -1 : chosen,
     });
     section.querySelector("#at-max").textContent = max.toFixed(3);
     canvas.setAttribute("aria-label", pooling()
@@ -176,7 +186,10 @@ export function attention(section) {
     shade();
   }
 
+  // Everything that depends on the chosen token.
   function shade() {
+    const byRow = pooling() || way.value === "row";
+    map.mark(byRow ? chosen : -1, byRow ? -1 : chosen);
     const weights = weightsOfChosen();
     const top = Math.max(...weights);
     [...tokens.querySelectorAll('[role="option"]')].forEach((span, i) => {
@@ -196,7 +209,7 @@ export function attention(section) {
   function choose(i, focus) {
     if (!pooling()) {
       chosen = i;
-      draw();
+      shade();
     }
     if (focus) {
       tokens.querySelectorAll('[role="option"]')[i].focus();
@@ -209,7 +222,7 @@ export function attention(section) {
       if (pooling()) {
         head.value = row;
       }
-      draw();
+      shade();
       return;
     }
     const value = current().at(row, column).toFixed(4);
@@ -230,10 +243,12 @@ export function attention(section) {
     }
   });
   box.addEventListener("input", () => {
-    narrow = false;
+    narrow = box.value.length > NARROW_CHARACTERS;
     panel.soon(200);
   });
-  panel.model.addEventListener("change", () => (narrow = false), { capture: true });
+  panel.model.addEventListener("change", () => {
+    narrow = box.value.length > NARROW_CHARACTERS;
+  }, { capture: true });
   for (const select of [layer, head]) {
     select.addEventListener("change", () => {
       if (narrow) {
@@ -244,9 +259,8 @@ export function attention(section) {
       }
     });
   }
-  for (const select of [scale, way]) {
-    select.addEventListener("change", () => reply && draw());
-  }
+  scale.addEventListener("change", () => reply && draw());
+  way.addEventListener("change", () => reply && shade());
   new ResizeObserver(() => reply && draw()).observe(canvas.parentElement);
   drawColours(section.querySelector("#at-colours"));
   panel.models = (list) => list.forEach((model) => models.set(model.id, model));

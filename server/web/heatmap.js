@@ -25,9 +25,13 @@ export function drawColours(canvas) {
   }
 }
 
+// All colours once, so that a cell costs a look-up.
+const SHADES = Array.from({ length: 256 }, (_, i) => colour(i / 255));
+
 export class HeatMap {
   constructor(canvas, onCell) {
     this.canvas = canvas;
+    this.base = document.createElement("canvas"); // labels and cells, without marks
     this.view = null;
     const at = (event) => {
       const cell = this.cellAt(event.offsetX, event.offsetY);
@@ -37,31 +41,53 @@ export class HeatMap {
     canvas.addEventListener("mousemove", at);
   }
 
-  // view: {rows, columns: labels; at(row, column); max, scale, row, column: chosen or -1}
+  // view: {rows, columns: labels; at(row, column); max, scale}
   draw(view) {
     this.view = view;
     const style = getComputedStyle(this.canvas);
     const ratio = window.devicePixelRatio || 1;
     const room = this.canvas.parentElement.clientWidth - 2;
-    const context = this.canvas.getContext("2d");
-    this.font = `12px ${style.fontFamily}`;
-    context.font = this.font;
+    const context = this.base.getContext("2d");
+    const font = `12px ${style.fontFamily}`;
+    context.font = font;
     this.left = labelWidth(context, view.rows);
     this.top = view.columns.length > 100 ? 8 : labelWidth(context, view.columns);
     const fit = Math.floor((room - this.left - 8) / view.columns.length);
     this.cell = Math.max(Math.min(fit, 44), view.columns.length > 100 ? 3 : 14);
     const width = this.left + this.cell * view.columns.length + 8;
     const height = this.top + this.cell * view.rows.length + 8;
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
+    for (const canvas of [this.base, this.canvas]) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+    }
     this.canvas.style.width = `${width}px`;
     this.canvas.style.height = `${height}px`;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.font = this.font;
+    context.font = font;
     context.fillStyle = style.color;
     this.labels(context);
     this.cells(context);
-    this.marks(context, style.color);
+  }
+
+  // Frames a row or a column (-1: none), at the cost of one copied picture.
+  mark(row, column) {
+    const { rows, columns } = this.view;
+    const context = this.canvas.getContext("2d");
+    const ratio = window.devicePixelRatio || 1;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    context.drawImage(this.base, 0, 0);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.strokeStyle = getComputedStyle(this.canvas).color;
+    context.lineWidth = 2;
+    if (row >= 0) {
+      context.strokeRect(this.left - 1, this.top + row * this.cell - 1,
+        columns.length * this.cell + 1, this.cell + 1);
+    }
+    if (column >= 0) {
+      context.strokeRect(this.left + column * this.cell - 1, this.top - 1, this.cell + 1,
+        rows.length * this.cell + 1);
+    }
   }
 
   labels(context) {
@@ -88,29 +114,31 @@ export class HeatMap {
     });
   }
 
+  // One pixel per weight, then magnified; large cells get thin gaps.
   cells(context) {
     const { rows, columns, at, max, scale } = this.view;
-    const gap = this.cell >= 10 ? 1 : 0;
-    for (let r = 0; r < rows.length; r++) {
-      for (let c = 0; c < columns.length; c++) {
-        context.fillStyle = `rgb(${colour(scaled(at(r, c), max, scale))})`;
-        context.fillRect(this.left + c * this.cell, this.top + r * this.cell,
-          this.cell - gap, this.cell - gap);
+    const [height, width] = [rows.length, columns.length];
+    const image = new ImageData(width, height);
+    for (let r = 0, p = 0; r < height; r++) {
+      for (let c = 0; c < width; c++, p += 4) {
+        const [red, green, blue] = SHADES[Math.round(255 * Math.min(scaled(at(r, c), max, scale), 1))];
+        image.data.set([red, green, blue, 255], p);
       }
     }
-  }
-
-  marks(context, ink) {
-    const { rows, columns, row, column } = this.view;
-    context.strokeStyle = ink;
-    context.lineWidth = 2;
-    if (row >= 0) {
-      context.strokeRect(this.left - 1, this.top + row * this.cell - 1,
-        columns.length * this.cell + 1, this.cell + 1);
-    }
-    if (column >= 0) {
-      context.strokeRect(this.left + column * this.cell - 1, this.top - 1, this.cell + 1,
-        rows.length * this.cell + 1);
+    const small = document.createElement("canvas");
+    small.width = width;
+    small.height = height;
+    small.getContext("2d").putImageData(image, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, this.left, this.top, width * this.cell, height * this.cell);
+    for (let i = 1; i <= Math.max(width, height) && this.cell >= 10; i++) {
+      const line = i * this.cell - 1;
+      if (i <= width) {
+        context.clearRect(this.left + line, this.top, 1, height * this.cell);
+      }
+      if (i <= height) {
+        context.clearRect(this.left, this.top + line, width * this.cell, 1);
+      }
     }
   }
 
