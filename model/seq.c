@@ -8,13 +8,28 @@
 
 #include <string.h>
 
-enum err_code seq_init(struct err *err)
+/* The kernels that the options ask for. */
+static enum err_code choose_kernels(const struct seq_load_options *opt,
+                                    const struct kernels **out, struct err *err)
 {
-    if (!kernels_blas_single_thread())
+    const char *cpu = opt ? opt->cpu : NULL;
+    *out = kernels_get(cpu);
+    if (*out)
+        return ERR_OK;
+    return err_set(err, ERR_UNSUPPORTED, "no kernels '%s' on this machine", cpu);
+}
+
+enum err_code seq_init(const struct seq_load_options *opt, struct err *err)
+{
+    const struct kernels *k;
+    enum err_code code = choose_kernels(opt, &k, err);
+    if (code != ERR_OK)
+        return code;
+    if (!kernels_blas_single_thread() && strcmp(k->name, "blas") == 0)
         return err_set(
             err, ERR_UNSUPPORTED,
-            "the BLAS library insists on threads of its own; link the serial or "
-            "pthread flavour of OpenBLAS");
+            "the BLAS library insists on threads of its own; install the serial "
+            "or pthread flavour of OpenBLAS");
     return ERR_OK;
 }
 
@@ -137,15 +152,15 @@ static enum err_code load_parts(struct seq_model *m, const char *dir,
 enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt,
                              struct seq_model **out, struct err *err)
 {
-    const char *cpu = opt ? opt->cpu : NULL;
-    const struct kernels *k = kernels_get(cpu);
-    if (!k)
-        return err_set(err, ERR_UNSUPPORTED, "no kernels '%s' on this machine", cpu);
+    const struct kernels *k;
+    enum err_code code = choose_kernels(opt, &k, err);
+    if (code != ERR_OK)
+        return code;
     struct seq_model *m = mem_zero(1, sizeof *m);
     if (!m)
         return err_set(err, ERR_NOMEM, "out of memory: model");
     atomic_init(&m->refs, 1);
-    enum err_code code = load_parts(m, dir, k, err);
+    code = load_parts(m, dir, k, err);
     if (code != ERR_OK) {
         seq_model_unref(m);
         return code;

@@ -52,10 +52,10 @@ static enum err_code load_models(const struct options *o, struct models **out,
     char shipped[PATH_MAX];
     char **found = NULL;
     const char *const *dirs = o->model_dirs;
-    const char *cpu = strcmp(o->cpu, "auto") == 0 ? NULL : o->cpu;
+    struct seq_load_options load = {.cpu = strcmp(o->cpu, "auto") == 0 ? NULL : o->cpu};
     size_t n = o->n_model_dirs;
-    enum err_code code = ERR_OK;
-    if (n == 0) {
+    enum err_code code = seq_init(&load, err);
+    if (code == ERR_OK && n == 0) {
         const char *root = *o->models_dir ? o->models_dir : shipped;
         if (!*o->models_dir && !shipped_models(shipped, sizeof shipped))
             return err_set(err, ERR_NOT_FOUND,
@@ -64,7 +64,7 @@ static enum err_code load_models(const struct options *o, struct models **out,
         dirs = (const char *const *)found;
     }
     if (code == ERR_OK)
-        code = models_load(dirs, n, cpu, o->default_models, out, err);
+        code = models_load(dirs, n, load.cpu, o->default_models, out, err);
     for (size_t i = 0; found && i < n; i++)
         mem_free(found[i]);
     mem_free(found);
@@ -215,8 +215,6 @@ static enum err_code run(const struct options *o, struct err *err)
         code = log_start(STDERR_FILENO, (enum log_level)o->log_level, err);
     if (code == ERR_OK)
         raise_descriptor_limit(o);
-    if (code == ERR_OK)
-        code = seq_init(err);
     if (code == ERR_OK)
         code = load_models(o, &models, err);
     s.models = models;

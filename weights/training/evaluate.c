@@ -25,7 +25,7 @@ struct tool {
 
 static enum err_code tool_open(struct tool *t, const char *dir)
 {
-    enum err_code code = seq_init(&t->err);
+    enum err_code code = seq_init(NULL, &t->err);
     if (code == ERR_OK)
         code = seq_model_load(dir, NULL, &t->model, &t->err);
     if (code == ERR_OK)
