@@ -321,8 +321,6 @@ static enum err_code parse(const char *body, size_t n, json_t **out, struct err 
         return err_set(err, ERR_FORMAT, "the body is empty; a JSON object is wanted");
     if (json_scan(body, n, &LIMITS, &scan) != ERR_OK)
         return err_set(err, ERR_FORMAT, "%s", scan.msg);
-    if (memchr(body, '\0', n))
-        return err_set(err, ERR_FORMAT, "NUL byte in JSON");
     *out = json_loadb(body, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
                       &e);
     if (*out)

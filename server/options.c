@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "model/seq.h"
+#include "server/address.h"
 #include "server/json_write.h"
 #include "server/log.h"
 #include "server/nearest.h"
@@ -431,6 +432,7 @@ static enum err_code read_file(struct reading *r, struct err *err)
 static enum err_code read_all(struct reading *r, int argc, char *const *argv,
                               char *const *env, struct err *err)
 {
+    struct address address;
     enum err_code code = ERR_OK;
     for (size_t i = 0; i < N_OPTIONS && code == ERR_OK; i++)
         code = set_value(r, i, SOURCE_DEFAULT, TABLE[i].name, TABLE[i].initial, err);
@@ -440,6 +442,8 @@ static enum err_code read_all(struct reading *r, int argc, char *const *argv,
         code = read_env(r, env, err);
     if (code == ERR_OK && r->config)
         code = read_file(r, err);
+    if (code == ERR_OK)
+        code = address_parse(r->out->host, 0, &address, err);
     return code;
 }
 

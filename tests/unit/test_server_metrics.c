@@ -61,7 +61,7 @@ START_TEST(requests_are_counted_by_route_and_status)
         "\nseqd_requests_total{method=\"GET\",route=\"/livez\",status=\"other\"} 1\n");
     has(all, "_bucket{method=\"POST\",route=\"/v1/sentiment\",le=\"0.001\"} 0\n");
     has(all, "_bucket{method=\"POST\",route=\"/v1/sentiment\",le=\"0.0025\"} 3\n");
-    has(all, "\nseqd_queue_seconds_bucket{le=\"0.0001\"} 5\n"); /* a bound is inside */
+    has(all, "\nseqd_queue_seconds_bucket{le=\"0.0001\"} 5\n");
     has(all, "\nseqd_tokenize_seconds_count 0\n");
     has(all, "\nseqd_compute_seconds_bucket{le=\"10\"} 0\n");
     has(all, "\nseqd_compute_seconds_bucket{le=\"+Inf\"} 5\n");
@@ -85,6 +85,7 @@ START_TEST(everything_else_is_counted)
     metrics_connections(m, 3);
     metrics_connections(m, -1);
     const char *all = text(m, &out);
+    has(all, "\nseqd_batch_size_bucket{le=\"1\"} 1\n"); /* a bound is inside */
     has(all, "\nseqd_batch_size_bucket{le=\"4\"} 1\n");
     has(all, "\nseqd_batch_size_bucket{le=\"8\"} 2\n");
     has(all, "\nseqd_batch_size_bucket{le=\"+Inf\"} 3\n");

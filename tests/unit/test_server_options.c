@@ -145,6 +145,7 @@ START_TEST(values_out_of_range_stop_the_start)
     refused(LIST("--log-level", "loud"), NULL, "error, warn, info, debug");
     refused(LIST("--cpu", "z80"), NULL, "auto");
     refused(LIST("--port"), NULL, "wants a value");
+    refused(LIST("--host", "example.com"), NULL, "example.com");
 }
 END_TEST
 
