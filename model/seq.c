@@ -107,6 +107,7 @@ static enum err_code check_tokenizer(struct seq_model *m, struct err *err)
         return err_set(err, ERR_MISMATCH,
                        "tokenizer.json has ids up to %zu, config.json vocab_size is %zu",
                        size - 1, cfg->vocab);
+    m->info.word_level = tokenizer_word_level(m->tok);
     tokenizer_template(m->tok, &m->n_before, &m->n_after);
     /* Room for the specials, one token of text and the tokens of a searched word. */
     size_t least = m->n_before + m->n_after + 1 + SEQ_WORD_TOKENS;
@@ -120,7 +121,6 @@ static enum err_code check_tokenizer(struct seq_model *m, struct err *err)
     m->part = mem_zero(cfg->vocab, 1);
     if (!m->part)
         return err_set(err, ERR_NOMEM, "out of memory: word table");
-    m->info.word_level = tokenizer_word_level(m->tok);
     words_table(m->tok, cfg->vocab, m->part);
     return ERR_OK;
 }

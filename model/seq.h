@@ -75,9 +75,9 @@ const struct seq_info *seq_model_info(const struct seq_model *m);
 /* Kernel variants that this machine runs, best first, NULL-terminated. */
 const char *const *seq_cpu_names(void);
 
-/* Called once at start, with the variant that models will be loaded with (opt may be NULL).
- * Sets BLAS to one thread; ERR_UNSUPPORTED if the variant computes with BLAS and that one
- * insists on threads of its own, or if this machine lacks the variant. */
+/* Called once at start, with the variant that models will be loaded with (opt may be
+ * NULL). Sets BLAS to one thread; ERR_UNSUPPORTED if the variant computes with BLAS and
+ * that one insists on threads of its own, or if this machine lacks the variant. */
 enum err_code seq_init(const struct seq_load_options *opt, struct err *err) MUST_CHECK;
 
 /* ---- workers --------------------------------------------------------------------- */
