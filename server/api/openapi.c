@@ -18,6 +18,7 @@ static const enum problem OF_POST[] = {
     PROBLEM_MODEL,    PROBLEM_METHOD,     PROBLEM_SLOW,          PROBLEM_BODY_SIZE,
     PROBLEM_LIMIT,    PROBLEM_MEDIA_TYPE, PROBLEM_VALUE,         PROBLEM_QUEUE_FULL,
     PROBLEM_INTERNAL, PROBLEM_NOMEM,      PROBLEM_QUEUE_TIMEOUT, PROBLEM_STOPPING,
+    PROBLEM_ORIGIN,
 };
 
 static void begin(struct json_writer *w, const char *key)
@@ -363,20 +364,34 @@ static void write_ok(struct json_writer *w, const struct route_doc *doc)
     json_write_end(w);
 }
 
+/* "code invalid_json, bad_framing" of all with the status of list[i]. */
+static void list_codes(const enum problem *list, size_t n, size_t i, char *to, size_t cap)
+{
+    size_t used = 0;
+    to[0] = '\0';
+    for (size_t j = i; j < n && used < cap; j++)
+        if (problem_row(list[j])->status == problem_row(list[i])->status)
+            used += (size_t)snprintf(to + used, cap - used, "%s%s", used ? ", " : "code ",
+                                     problem_row(list[j])->code);
+}
+
+static bool is_first_of_status(const enum problem *list, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (problem_row(list[j])->status == problem_row(list[i])->status)
+            return false;
+    return true;
+}
+
 /* One response per status; its description lists the codes. */
 static void write_problems(struct json_writer *w, const enum problem *list, size_t n)
 {
+    char key[12], codes[256];
     for (size_t i = 0; i < n; i++) {
         unsigned status = problem_row(list[i])->status;
-        char key[12], codes[256] = "";
-        size_t used = 0;
-        if (i > 0 && problem_row(list[i - 1])->status == status)
+        if (!is_first_of_status(list, i))
             continue;
-        for (size_t j = i; j < n && problem_row(list[j])->status == status; j++)
-            if (used < sizeof codes)
-                used +=
-                    (size_t)snprintf(codes + used, sizeof codes - used, "%s%s",
-                                     used ? ", " : "code ", problem_row(list[j])->code);
+        list_codes(list, n, i, codes, sizeof codes);
         snprintf(key, sizeof key, "%u", status);
         begin(w, key);
         json_write_key_string(w, "description", codes);

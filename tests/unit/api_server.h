@@ -24,7 +24,8 @@ static const char *const API_MODELS[] = {
     "tests/fixtures/models/tiny-gpt2", "tests/fixtures/models/tiny-lstm",
     "tests/fixtures/models/tiny-bert", "tests/fixtures/models/tiny-bilstm"};
 
-static inline void api_start(struct api_server *a)
+/* The default models of these folders are those of the daemon. */
+static inline void api_start_with(struct api_server *a, const char *const *dirs, size_t n)
 {
     char name[] = "seqd";
     char *const argv[] = {name, NULL};
@@ -34,15 +35,21 @@ static inline void api_start(struct api_server *a)
     a->s.options = &a->options;
     ck_assert_msg(options_read(1, argv, NULL, &a->options, &action, &err) == ERR_OK, "%s",
                   err.msg);
-    ck_assert_msg(seq_init(&err) == ERR_OK, "%s", err.msg);
-    ck_assert_msg(models_load(API_MODELS, 4, NULL, "", &a->models, &err) == ERR_OK, "%s",
-                  err.msg);
+    ck_assert_msg(seq_init(NULL, &err) == ERR_OK, "%s", err.msg);
+    ck_assert_msg(
+        models_load(dirs, n, NULL, a->options.default_models, &a->models, &err) == ERR_OK,
+        "%s", err.msg);
     a->s.models = a->models;
     a->s.routes = api_routes(&a->s.n_routes);
     ck_assert_int_eq(metrics_new(a->s.routes, a->s.n_routes, &a->s.metrics, &err),
                      ERR_OK);
     ck_assert_int_eq(seq_worker_new(NULL, &a->worker, &err), ERR_OK);
     atomic_store(&a->s.ready, true);
+}
+
+static inline void api_start(struct api_server *a)
+{
+    api_start_with(a, API_MODELS, 4);
 }
 
 static inline void api_stop(struct api_server *a)
@@ -101,10 +108,11 @@ static inline json_t *api_json(struct api_server *a, const char *method, const c
     unsigned got = api_ask(a, method, path, body, &r);
     const char *text = r.fixed ? r.fixed : r.body.at;
     size_t n = r.fixed ? r.fixed_n : r.body.n;
+    int shown = n < 300 ? (int)n : 300; /* libcheck cuts long messages */
     ck_assert_msg(got == status, "%s %s: %u, not %u: %.*s", path, body ? body : "", got,
-                  status, (int)n, text);
+                  status, shown, text);
     json_t *tree = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-    ck_assert_msg(tree != NULL, "%s: %s: %.*s", path, e.text, (int)n, text);
+    ck_assert_msg(tree != NULL, "%s: %s: %.*s", path, e.text, shown, text);
     reply_done(&r);
     return tree;
 }

@@ -41,7 +41,7 @@ START_TEST(refusals_name_the_field)
     check_error("/v1/sentiment", "{\"texts\":[]}", 422, "texts");
     check_error("/v1/sentiment", "{\"texts\":[\"a\",1]}", 400, "texts[1]");
     check_error("/v1/sentiment", "{\"text\":\"a\",\"model\":\"none\"}", 404, "model");
-    check_error("/v1/sentiment", "{\"text\":\"a\",\"model\":\"tiny-gpt2\"}", 400,
+    check_error("/v1/sentiment", "{\"text\":\"a\",\"model\":\"tiny-gpt2\"}", 422,
                 "model");
     check_error("/v1/next-word", "{\"text\":\"a\",\"top_k\":0}", 422, "top_k");
     check_error("/v1/next-word", "{\"text\":\"a\",\"top_k\":101}", 422, "top_k");
@@ -54,7 +54,7 @@ START_TEST(refusals_name_the_field)
     check_error("/v1/attention", "{\"text\":\"a\",\"queries\":[99]}", 422, "queries[0]");
     check_error("/v1/attention", "{\"text\":\"a\",\"layers\":\"last\"}", 400, "layers");
     check_error("/v1/attention", "{\"text\":\"a\",\"decimals\":10}", 422, "decimals");
-    check_error("/v1/attention", "{\"text\":\"a\",\"model\":\"tiny-lstm\"}", 400,
+    check_error("/v1/attention", "{\"text\":\"a\",\"model\":\"tiny-lstm\"}", 422,
                 "model");
     api_stop(&api);
 }
