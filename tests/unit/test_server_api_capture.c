@@ -79,6 +79,21 @@ START_TEST(chosen_layers_heads_and_queries_come_in_the_order_asked)
 }
 END_TEST
 
+START_TEST(nothing_of_the_layer_before_stays)
+{
+    struct setup s;
+    const float a[] = {0.5f, 0.5f}, b[] = {1};
+    choose(&s.layers, NULL, 0, 2);
+    choose(&s.heads, NULL, 0, 1);
+    choose(&s.queries, NULL, 0, 1);
+    start(&s, 2);
+    capture_row(&s.c, 0, 0, 0, 2, a);
+    capture_row(&s.c, 1, 0, 0, 1, b);
+    check_text(&s, "[[[[0.5,0.5]]],[[[1,0]]]]");
+    stop(&s);
+}
+END_TEST
+
 START_TEST(hops_of_a_pooling_map_are_its_rows)
 {
     struct setup s;
@@ -116,7 +131,9 @@ int main(void)
 {
     const TTest *const tests[] = {causal_rows_in_any_order_with_zeros_behind_them,
                                   chosen_layers_heads_and_queries_come_in_the_order_asked,
+                                  nothing_of_the_layer_before_stays,
                                   hops_of_a_pooling_map_are_its_rows,
-                                  weights_that_are_no_numbers_are_a_fault_of_ours, NULL};
+                                  weights_that_are_no_numbers_are_a_fault_of_ours,
+                                  NULL};
     return suite_run("api_capture", tests, 30);
 }

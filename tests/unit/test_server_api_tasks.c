@@ -40,6 +40,10 @@ START_TEST(refusals_name_the_field)
     check_error("/v1/sentiment", "{\"text\":null,\"texts\":null}", 400, "text");
     check_error("/v1/sentiment", "{\"texts\":[]}", 422, "texts");
     check_error("/v1/sentiment", "{\"texts\":[\"a\",1]}", 400, "texts[1]");
+    check_error("/v1/sentiment", "{\"texts\":[\"a\",\"\"],\"model\":\"tiny-bilstm\"}",
+                422, "texts[1]");
+    check_error("/v1/sentiment", "{\"text\":\"\",\"model\":\"tiny-bilstm\"}", 422,
+                "text");
     check_error("/v1/sentiment", "{\"text\":\"a\",\"model\":\"none\"}", 404, "model");
     check_error("/v1/sentiment", "{\"text\":\"a\",\"model\":\"tiny-gpt2\"}", 422,
                 "model");
@@ -102,6 +106,13 @@ START_TEST(several_texts_are_the_single_answers_in_order)
     for (size_t i = 0; i < 3; i++) {
         json_t *alone = api_json(&api, "POST", "/v1/sentiment", one[i], 200);
         ck_assert(json_equal(result(all, i), result(alone, 0)));
+        json_t *scores = at(result(alone, 0), "scores"), *score;
+        const char *label = json_string_value(at(result(alone, 0), "label")), *key;
+        json_object_foreach(scores, key, score)
+        {
+            ck_assert_double_le(json_number_value(score),
+                                json_number_value(at(scores, label)));
+        }
         tokens += (int)json_integer_value(at(at(alone, "usage"), "tokens"));
         json_decref(alone);
     }
@@ -149,7 +160,7 @@ static struct job *job_of(const char *path, const char *body)
 START_TEST(one_bad_request_leaves_the_batch_of_others_alone)
 {
     static const char *const good = "{\"text\":\"the cat\",\"model\":\"tiny-bilstm\"}";
-    struct reply alone, got[3];
+    struct reply alone, got[4];
     api_start(&api);
     ck_assert_uint_eq(api_ask(&api, "POST", "/v1/sentiment", good, &alone), 200);
     api.options.max_tokens = 4;
@@ -157,19 +168,21 @@ START_TEST(one_bad_request_leaves_the_batch_of_others_alone)
         job_of("/v1/sentiment", good),
         job_of("/v1/sentiment",
                "{\"text\":\"a cat a cat a cat\",\"model\":\"tiny-bilstm\"}"),
-        job_of("/v1/sentiment", good)};
-    jobs[0]->kind->run(jobs, 3, api.worker);
-    for (size_t i = 0; i < 3; i++) {
+        job_of("/v1/sentiment", good),
+        job_of("/v1/sentiment", "{\"texts\":[\"a\",\"\"],\"model\":\"tiny-bilstm\"}")};
+    jobs[0]->kind->run(jobs, 4, api.worker);
+    for (size_t i = 0; i < 4; i++) {
         got[i] = (struct reply){0};
         api_finish(jobs[i], &got[i]);
     }
     ck_assert_uint_eq(got[1].status, 413);
+    ck_assert_uint_eq(got[3].status, 422);
     for (size_t i = 0; i < 3; i += 2) {
         ck_assert_uint_eq(got[i].status, 0);
         ck_assert_uint_eq(got[i].body.n, alone.body.n);
         ck_assert_mem_eq(got[i].body.at, alone.body.at, alone.body.n);
     }
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 4; i++)
         reply_done(&got[i]);
     reply_done(&alone);
     api_stop(&api);
