@@ -31,7 +31,7 @@ export function nextWord(section) {
     asked = { from: before.length - parts.prefix.length, to: before.length };
     const body = { text: parts.text, top_k: Number(top.value) };
     if (parts.prefix) {
-      body.prefix = parts.prefix;
+      body.prefix = parts.prefix.replaceAll("’", "'"); // as models spell it
     }
     if (unit.value === "token") {
       body.unit = "token";
