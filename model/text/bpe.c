@@ -123,6 +123,8 @@ static enum err_code init_texts(struct bpe *b, const struct plan_model *plan,
         b->suffix = mem_copy(plan->suffix.at, plan->suffix.n);
     if ((plan->prefix.at && !b->prefix) || (plan->suffix.at && !b->suffix))
         return err_set(err, ERR_NOMEM, "%s: no memory", where);
+    b->n_prefix = plan->prefix.n;
+    b->n_suffix = plan->suffix.n;
     if (plan->prefix.n + plan->suffix.n > PLAN_MAX_PIECE)
         return err_set(err, ERR_LIMIT,
                        "%s: prefix and suffix have %zu bytes, the limit is %d", where,
@@ -242,14 +244,19 @@ static int32_t char_id(const struct bpe *b, const char *s, size_t n, bool first,
         uint32_t cp = utf8_get(s, n, &len);
         return cp < BPE_DIRECT ? b->char_ids[cp] : vocab_find(b->vocab, s, n);
     }
-    const char *prefix = !first && b->prefix ? b->prefix : "";
-    const char *suffix = last && b->suffix ? b->suffix : "";
-    size_t n_prefix = strlen(prefix), n_suffix = strlen(suffix);
     char whole[PLAN_MAX_PIECE + 4];
-    memcpy(whole, prefix, n_prefix);
-    memcpy(whole + n_prefix, s, n);
-    memcpy(whole + n_prefix + n, suffix, n_suffix);
-    return vocab_find(b->vocab, whole, n_prefix + n + n_suffix);
+    size_t at = 0;
+    if (!first && b->prefix) {
+        memcpy(whole, b->prefix, b->n_prefix);
+        at = b->n_prefix;
+    }
+    memcpy(whole + at, s, n);
+    at += n;
+    if (last && b->suffix) {
+        memcpy(whole + at, b->suffix, b->n_suffix);
+        at += b->n_suffix;
+    }
+    return vocab_find(b->vocab, whole, at);
 }
 
 /* The character's bytes as symbols; *done is false, and nothing added, if one of them has

@@ -24,6 +24,7 @@ struct bpe {
     struct bpe_merge *merges;  /* open addressing, [mask + 1] */
     size_t mask;
     char *prefix, *suffix; /* of the characters behind the first, of the last; or NULL */
+    size_t n_prefix, n_suffix;
     int32_t unk;           /* -1: unknown characters vanish */
     bool fuse_unk, byte_fallback, ignore_merges;
     int32_t byte_ids[256];        /* of <0x00> to <0xFF>, -1: not in the vocabulary */

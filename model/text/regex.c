@@ -51,7 +51,7 @@ static enum err_code rewrite_property(struct rewriter *r)
     if (!close || *open != '{')
         return refuse(r, 8);
     size_t length = (size_t)(close - open) - 1;
-    bool category = length <= 2 && length > 0 && memchr("LMNPSZC", open[1], 7);
+    bool category = length <= 2 && length > 0 && strchr("LMNPSZC", open[1]);
     if (category)
         return copy(r, length + 4);
     if (length == 0 || memchr(open, '^', length + 1) || memchr(open, '=', length + 1))
