@@ -26,7 +26,7 @@ found=$(grep -nE '\b(exit|_exit)\(' $(echo "$sources" | grep -E '^(model|server)
     grep -v '^server/main\.c:' || true)
 [ -z "$found" ] || say "exit outside main.c:
 $found"
-found=$(grep -nE '(^|[^A-Za-z0-9_>])(malloc|calloc|realloc|aligned_alloc|strdup|free)\(' \
+found=$(grep -nE '(^|[^A-Za-z0-9_>])(malloc|calloc|realloc|aligned_alloc|posix_memalign|strdup|free)\(' \
     $(echo "$sources" | grep -E '^(model|server)/') | grep -v '^model/base/mem\.c:' || true)
 [ -z "$found" ] || say "heap outside model/base/mem.c:
 $found"
