@@ -25,7 +25,8 @@ struct job_kind {
     const char *name;  /* "sentiment" */
     size_t batch_most; /* jobs in one batch, 0 = as many as the scheduler's limits let */
     /* On a worker, without locks. n >= 1 jobs of this kind and one model. Fills `reply`,
-     * or `err`, and the timings of every one of them. */
+     * or `err`, and the timings of every one of them. One that takes long looks at
+     * job_is_gone now and then and leaves such a job with ERR_STOPPED. */
     void (*run)(struct job **jobs, size_t n, struct seq_worker *w);
     void (*free)(struct job *job); /* the whole struct, its reply included */
 };
@@ -56,8 +57,14 @@ struct job {
     /* the scheduler's own */
     struct job *next;
     uint64_t queued_us, queue_us; /* when it was pushed, how long it waited */
-    enum job_end end;             /* not JOB_RAN: err says why, kind->run never saw it */
+    enum job_end end;             /* not JOB_RAN: err says why, and there is no reply */
     size_t batch; /* how many jobs ran together with it, itself included */
 };
+
+/* Nobody waits for it any more. */
+static inline bool job_is_gone(const struct job *job)
+{
+    return job->gone && atomic_load(job->gone);
+}
 
 #endif

@@ -124,11 +124,6 @@ static void give_up(struct scheduler *s, struct job *job, enum job_end end)
     finish(job);
 }
 
-static bool is_gone(const struct job *job)
-{
-    return job->gone && atomic_load(job->gone);
-}
-
 static bool is_late(const struct job *job, uint64_t now_us)
 {
     return job->deadline_us && now_us >= job->deadline_us;
@@ -150,7 +145,7 @@ static size_t drop_dead(struct scheduler *s, struct job **batch, size_t n)
     uint64_t now = clock_us();
     for (size_t i = 0; i < n; i++) {
         struct job *job = batch[i];
-        if (is_gone(job) || (job->abandoned && job->abandoned(job->arg)))
+        if (job_is_gone(job) || (job->abandoned && job->abandoned(job->arg)))
             give_up(s, job, JOB_ABANDONED);
         else if (is_late(job, now))
             give_up(s, job, JOB_LATE);
@@ -168,7 +163,7 @@ void scheduler_sweep(struct scheduler *s)
     uint64_t now = clock_us();
     pthread_mutex_lock(&s->lock);
     for (struct job **link = &s->head; *link;) {
-        if (is_late(*link, now) || is_gone(*link)) {
+        if (is_late(*link, now) || job_is_gone(*link)) {
             *end = unlink_locked(s, link);
             end = &(*end)->next;
             n++;
@@ -180,13 +175,21 @@ void scheduler_sweep(struct scheduler *s)
     pthread_mutex_unlock(&s->lock);
     for (struct job *next; list; list = next) {
         next = list->next;
-        give_up(s, list, is_gone(list) ? JOB_ABANDONED : JOB_LATE);
+        give_up(s, list, job_is_gone(list) ? JOB_ABANDONED : JOB_LATE);
     }
     if (n)
         left_running(s, n);
 }
 
 /* ---- workers --------------------------------------------------------------------- */
+
+/* Its kind saw that nobody waits for it any more. */
+static void left_off(struct scheduler *s, struct job *job)
+{
+    job->end = JOB_ABANDONED;
+    if (s->metrics)
+        metrics_abandoned(s->metrics);
+}
 
 static void run_batch(struct scheduler *s, struct job **batch, size_t taken,
                       struct seq_worker *worker)
@@ -201,8 +204,11 @@ static void run_batch(struct scheduler *s, struct job **batch, size_t taken,
         if (s->metrics)
             metrics_batch(s->metrics, n);
         batch[0]->kind->run(batch, n, worker);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
+            if (batch[i]->err.code == ERR_STOPPED)
+                left_off(s, batch[i]);
             finish(batch[i]);
+        }
     }
     left_running(s, taken);
 }

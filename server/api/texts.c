@@ -15,6 +15,12 @@ const struct doc_shape TEXTS_USAGE[] = {
 /* A token is seldom shorter than this; only batches are sized by it. */
 enum { BYTES_PER_TOKEN = 3 };
 
+/* Of each of the job's texts. */
+static size_t weight(const struct text_job *j)
+{
+    return j->task->weight ? j->task->weight(j) : 1;
+}
+
 static enum err_code check_texts(struct text_job *j, struct err *err)
 {
     const struct options *o = j->server->options;
@@ -55,7 +61,7 @@ enum err_code texts_read(const struct server *s, const struct request *q,
         return code;
     }
     for (size_t i = 0; i < job->n; i++)
-        job->job.cost += job->at[i].n / BYTES_PER_TOKEN + 1;
+        job->job.cost += job->at[i].n / BYTES_PER_TOKEN + weight(job);
     return ERR_OK;
 }
 
@@ -165,12 +171,12 @@ static struct text_job *text_job(struct job *job)
 /* How many of the texts go into the next batch: at least one. */
 static size_t slice(const struct text_ref *refs, size_t n, size_t most_tokens)
 {
-    size_t tokens = 0, weight = 0, i = 0;
+    size_t tokens = 0, sum = 0, i = 0;
     for (; i < n; i++) {
         const struct text_job *j = refs[i].job;
         tokens += j->tokens[refs[i].i].n;
-        weight += j->task->weight ? j->task->weight(j) : 1;
-        if (i > 0 && (tokens > most_tokens || weight > TEXTS_WEIGHT))
+        sum += weight(j);
+        if (i > 0 && (tokens > most_tokens || sum > TEXTS_WEIGHT))
             break;
     }
     return i;
@@ -204,6 +210,24 @@ static size_t gather(struct job **jobs, size_t n, struct text_ref *refs)
     return count;
 }
 
+/* Computes the texts at refs, or passes over those of a job that nobody waits for any
+ * more; returns how many. */
+static size_t compute_next(const struct text_ref *refs, size_t n, size_t most_tokens,
+                           struct seq_worker *w)
+{
+    struct job *job = &refs[0].job->job;
+    if (!job_is_gone(job)) {
+        n = slice(refs, n, most_tokens);
+        compute(refs, n, w);
+        return n;
+    }
+    size_t own = 1;
+    while (own < n && &refs[own].job->job == job)
+        own++;
+    err_set(&job->err, ERR_STOPPED, "the client closed the connection");
+    return own;
+}
+
 void texts_run(struct job **jobs, size_t n, struct seq_worker *w)
 {
     size_t most = (size_t)text_job(jobs[0])->server->options->batch_tokens, total = 0;
@@ -213,11 +237,9 @@ void texts_run(struct job **jobs, size_t n, struct seq_worker *w)
         total += text_job(jobs[i])->n;
     }
     struct text_ref *refs = mem_alloc(total, sizeof *refs);
-    size_t count = refs ? gather(jobs, n, refs) : 0, taken;
-    for (size_t at = 0; at < count; at += taken) {
-        taken = slice(refs + at, count - at, most);
-        compute(refs + at, taken, w);
-    }
+    size_t count = refs ? gather(jobs, n, refs) : 0;
+    for (size_t at = 0; at < count;)
+        at += compute_next(refs + at, count - at, most, w);
     mem_free(refs);
     for (size_t i = 0; i < n; i++) {
         if (!refs)

@@ -46,7 +46,7 @@ struct text_task {
     /* How many bytes of the text are read; NULL = all. */
     size_t (*trim)(const struct text_job *job, const struct json_text *text);
     /* How much one text of this request adds to a batch besides its tokens; the sum stays
-     * within TEXTS_WEIGHT. NULL = 1. */
+     * within TEXTS_WEIGHT, and counts in the job's cost. NULL = 1. */
     size_t (*weight)(const struct text_job *job);
     /* Computes n texts of one model and writes each one's result, in order, between
      * texts_open and texts_close. */

@@ -189,6 +189,49 @@ START_TEST(one_bad_request_leaves_the_batch_of_others_alone)
 }
 END_TEST
 
+/* The scheduler cuts batches by cost: whoever searches for words in many texts must not
+ * make those wait who ask for little. */
+START_TEST(a_wide_search_costs_more_than_its_text)
+{
+    api_start(&api);
+    struct job *narrow = job_of("/v1/next-word", "{\"text\":\"the cat\",\"top_k\":3}");
+    struct job *wide = job_of("/v1/next-word", "{\"text\":\"the cat\",\"top_k\":100}");
+    struct job *tokens = job_of(
+        "/v1/next-word", "{\"text\":\"the cat\",\"top_k\":100,\"unit\":\"token\"}");
+    ck_assert_uint_gt(wide->cost, 5 * narrow->cost);
+    ck_assert_uint_lt(tokens->cost, narrow->cost);
+    ck_assert_uint_lt(64 * narrow->cost, (size_t)api.options.batch_tokens);
+    tokens->kind->free(tokens);
+    wide->kind->free(wide);
+    narrow->kind->free(narrow);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(a_job_nobody_waits_for_is_left_off)
+{
+    static const char *const good = "{\"texts\":[\"the cat\",\"a\"],\"top_k\":3}";
+    atomic_bool gone = true, here = false;
+    struct reply alone, got = {0};
+    api_start(&api);
+    ck_assert_uint_eq(api_ask(&api, "POST", "/v1/next-word", good, &alone), 200);
+    struct job *jobs[] = {job_of("/v1/next-word", good), job_of("/v1/next-word", good)};
+    jobs[0]->gone = &gone;
+    jobs[1]->gone = &here;
+    jobs[0]->kind->run(jobs, 2, api.worker);
+    ck_assert_int_eq(jobs[0]->err.code, ERR_STOPPED);
+    ck_assert_ptr_null(jobs[0]->reply.body.at);
+    ck_assert_uint_eq(jobs[0]->compute_us, 0);
+    jobs[0]->kind->free(jobs[0]);
+    api_finish(jobs[1], &got);
+    ck_assert_uint_eq(got.body.n, alone.body.n);
+    ck_assert_mem_eq(got.body.at, alone.body.at, alone.body.n);
+    reply_done(&got);
+    reply_done(&alone);
+    api_stop(&api);
+}
+END_TEST
+
 START_TEST(blanks_at_the_end_move_into_the_word)
 {
     api_start(&api);
@@ -307,6 +350,8 @@ int main(void)
         several_texts_are_the_single_answers_in_order,
         how_batches_are_cut_changes_no_byte,
         one_bad_request_leaves_the_batch_of_others_alone,
+        a_wide_search_costs_more_than_its_text,
+        a_job_nobody_waits_for_is_left_off,
         blanks_at_the_end_move_into_the_word,
         token_scores_are_a_distribution,
         more_decimals_only_add_digits,

@@ -303,6 +303,28 @@ static void *open_gate_soon(void *unused)
     return unused;
 }
 
+static void run_left_off(struct job **jobs, size_t n, struct seq_worker *w)
+{
+    (void)w;
+    for (size_t i = 0; i < n; i++)
+        err_set(&jobs[i]->err, ERR_STOPPED, "nobody waits");
+}
+
+START_TEST(a_job_left_off_by_its_kind_counts_as_abandoned)
+{
+    static const struct job_kind kind = {
+        .name = "left off", .run = run_left_off, .free = free_nothing};
+    struct work w;
+    memset(&w, 0, sizeof w);
+    struct scheduler *s = start(1, 10, 10, 10);
+    ck_assert_int_eq(push(s, &w, &kind, &LSTM, 1), ERR_OK);
+    wait_finished(1);
+    ck_assert_int_eq(w.job.end, JOB_ABANDONED);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
 START_TEST(stop_finishes_what_was_accepted_and_takes_no_more)
 {
     struct work first, w[5];
@@ -400,6 +422,7 @@ int main(void)
         a_full_queue_refuses_and_leaves_the_job_to_the_caller,
         sweep_gives_up_late_and_abandoned_jobs,
         a_worker_drops_whoever_hung_up_or_is_late_before_the_batch,
+        a_job_left_off_by_its_kind_counts_as_abandoned,
         stop_finishes_what_was_accepted_and_takes_no_more,
         stop_gives_up_what_still_waits_when_its_time_is_over,
         every_job_of_many_threads_is_finished_exactly_once,
