@@ -77,7 +77,9 @@ static bool read_more(struct client *c, int timeout_ms)
 /* Takes n bytes from the front of c->rest as a zero-terminated copy. */
 static char *take(struct client *c, size_t n)
 {
+    ck_assert(n <= c->rest_n && n < SIZE_MAX);
     char *copy = malloc(n + 1);
+    ck_assert_ptr_nonnull(copy);
     memcpy(copy, c->rest, n);
     copy[n] = '\0';
     memmove(c->rest, c->rest + n, c->rest_n - n + 1);
@@ -92,7 +94,10 @@ static bool read_head(struct client *c, struct reply *r, int timeout_ms)
         if (!read_more(c, timeout_ms))
             return false;
     r->head = take(c, (size_t)(end + 4 - c->rest));
-    return sscanf(r->head, "HTTP/1.%*1[01] %d", &r->status) == 1;
+    int status = 0;
+    bool parsed = sscanf(r->head, "HTTP/1.%*1[01] %d", &status) == 1;
+    r->status = status;
+    return parsed;
 }
 
 static bool read_chunks(struct client *c, struct reply *r, int timeout_ms)

@@ -109,7 +109,7 @@ static char *long_request(size_t words)
     const char *begin = "{\"model\":\"tiny-bilstm\",\"text\":\"";
     char *body = malloc(strlen(begin) + words * (sizeof word - 1) + 3);
     size_t n = strlen(begin);
-    memcpy(body, begin, n);
+    memcpy(body, begin, n + 1);
     for (size_t i = 0; i < words; i++, n += sizeof word - 1)
         memcpy(body + n, word, sizeof word - 1);
     memcpy(body + n, "\"}", 3);

@@ -152,11 +152,11 @@ static enum err_code score_window(struct tool *t, const struct seq_tokens *all,
     int32_t special = all->at[0].id;
     double *logprob = mem_alloc(window.n + 1, sizeof *logprob);
     window.at = mem_alloc(window.n, sizeof *window.at);
-    enum err_code code = ERR_OK;
-    if (!logprob || !window.at)
-        code = err_set(&t->err, ERR_NOMEM, "out of memory: window");
+    enum err_code code = ERR_NOMEM;
     bool last = end == all->n;
-    if (code == ERR_OK) {
+    if (!logprob || !window.at) {
+        err_set(&t->err, code, "out of memory: window");
+    } else {
         window.at[0] = all->at[0];
         memcpy(window.at + (begin > 0), all->at + begin,
                (end - begin) * sizeof *window.at);
