@@ -25,7 +25,7 @@ struct bpe {
     size_t mask;
     char *prefix, *suffix; /* of the characters behind the first, of the last; or NULL */
     size_t n_prefix, n_suffix;
-    int32_t unk;           /* -1: unknown characters vanish */
+    int32_t unk; /* -1: unknown characters vanish */
     bool fuse_unk, byte_fallback, ignore_merges;
     int32_t byte_ids[256];        /* of <0x00> to <0xFF>, -1: not in the vocabulary */
     int32_t char_ids[BPE_DIRECT]; /* of single characters, without prefix and suffix */
