@@ -6,9 +6,10 @@ CC       ?= cc
 FLAVOUR  ?= release
 PREFIX   ?= /usr/local
 B        := build/$(FLAVOUR)
+JOBS     := $(shell nproc)
 WERROR   ?= $(if $(CI),-Werror)
 PACKAGES := libmicrohttpd-dev libjansson-dev libopenblas-pthread-dev libpcre2-dev \
-            libutf8proc-dev check pkg-config gcc make curl
+            libutf8proc-dev check pkg-config gcc libc6-dev make curl
 
 CPPFLAGS := -D_GNU_SOURCE -I. -I$(B) -DSEQD_VERSION='"$(VERSION)"'
 CFLAGS   ?= -O2 -g
@@ -56,7 +57,7 @@ packages:
 	@sh tests/lint/packages.sh $(PACKAGES)
 
 run: packages
-	@$(MAKE) -s all
+	@$(MAKE) -s -j$(JOBS) all
 	$B/seqd $(ARGS)
 
 # ---- building ----------------------------------------------------------------------
@@ -105,29 +106,29 @@ tests: $(TESTS) $B/seqd
 
 # Every test program prints libcheck's line; run.sh adds them up.
 test: packages
-	@$(MAKE) -s tests
+	@$(MAKE) -s -j$(JOBS) tests
 	@sh tests/run.sh $B $(TESTS)
 
 san: packages
-	@$(MAKE) -s FLAVOUR=san CFLAGS='-O1 -g' tests
+	@$(MAKE) -s -j$(JOBS) FLAVOUR=san CFLAGS='-O1 -g' tests
 	@sh tests/run.sh build/san $(TESTS:$B/%=build/san/%)
 
 # The threaded parts: crew, scheduler, the daemon itself.
 TSAN_TESTS := $(filter %test_crew %test_server_scheduler %test_nets_threads %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
 tsan: packages
-	@$(MAKE) -s FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd $(TSAN_TESTS:$B/%=build/tsan/%)
+	@$(MAKE) -s -j$(JOBS) FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd $(TSAN_TESTS:$B/%=build/tsan/%)
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)
 
 LINT_SRC := $(MODEL_SRC) $(SERVER_SRC) $(UNIT_SRC) $(HTTP_SRC) $(HTTP_LIB) \
             $(wildcard tests/bench/*.c tests/fuzz/*.c weights/training/*.c)
 LINT_HDR := $(filter-out %_tables.h,$(wildcard model/*.h model/*/*.h server/*.h server/*/*.h tests/*/*.h))
 
-lint:
-	@sh tests/lint/packages.sh clang-format clang-tidy clang
+lint: packages
+	@sh tests/lint/packages.sh clang-format clang-tidy clang git
 	@sh tests/lint/layers.sh
 	@sh tests/lint/style.sh
 	@clang-format --dry-run --Werror $(LINT_SRC) $(LINT_HDR)
-	@$(MAKE) -s -j2 $(LINT_SRC:%.c=build/lint/%.ok) $(LINT_HDR:%.h=build/lint/%.h.ok)
+	@$(MAKE) -s -j$(JOBS) $(LINT_SRC:%.c=build/lint/%.ok) $(LINT_HDR:%.h=build/lint/%.h.ok)
 	@echo 'lint: no findings'
 
 # Each parser's fuzz target for FUZZ_SECONDS, from its seed corpus; findings stop the run.
@@ -161,7 +162,7 @@ format:
 
 # ---- the rest -----------------------------------------------------------------------
 bench: packages
-	@$(MAKE) -s $B/seqd $(patsubst %.c,$B/%,$(wildcard tests/bench/*.c))
+	@$(MAKE) -s -j$(JOBS) $B/seqd $(patsubst %.c,$B/%,$(wildcard tests/bench/*.c))
 	@sh tests/bench/run.sh $B
 
 evaluate: packages

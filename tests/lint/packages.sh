@@ -18,7 +18,7 @@ elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
     as_root=sudo
 else
     echo "seqd needs Debian packages that this user may not install. Please run:" >&2
-    echo "    sudo apt-get install --no-install-recommends$missing" >&2
+    echo "    sudo apt-get update && sudo apt-get install --no-install-recommends$missing" >&2
     exit 1
 fi
 echo "installing:$missing" >&2
