@@ -6,10 +6,10 @@
 set -u
 build=$1
 shift
-SEQD_BINARY=$build/seqd
+TEST_BINARY=$build/seqd
 # Absurd sizes must fail like an exhausted heap, not end the test.
 ASAN_OPTIONS=allocator_may_return_null=1:${ASAN_OPTIONS:-}
-export SEQD_BINARY ASAN_OPTIONS
+export TEST_BINARY ASAN_OPTIONS
 passed=0
 failed=0
 out=$(mktemp)

@@ -19,7 +19,7 @@ static const char *const models[] = {
 
 static const char *binary(void)
 {
-    const char *path = getenv("SEQD_BINARY");
+    const char *path = getenv("TEST_BINARY");
     return path ? path : "build/release/seqd";
 }
 

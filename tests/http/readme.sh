@@ -8,7 +8,7 @@
 # libcheck's. readme.sh --show prints what the commands really say.
 set -u
 cd "$(dirname "$0")/../.."
-seqd=${SEQD_BINARY:-build/release/seqd}
+seqd=${TEST_BINARY:-build/release/seqd}
 seqd=$PWD/$seqd
 show=${1:-}
 work=$(mktemp -d)
