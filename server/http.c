@@ -25,7 +25,8 @@ enum {
     SLOWEST_READER = 4096,    /* bytes per second below which a reply is given up */
     ACCEPT_ROUNDS = 1000,     /* MHD takes a few connections per round */
     SETTLE_US = 50000,        /* requests on the wire when a stop is asked for */
-    WAKE_MS = 1000            /* an idle loop looks around this often */
+    WAKE_MS = 1000,           /* an idle loop looks around this often */
+    LAST_US = 1000000         /* for what a client sent before it closed its side */
 };
 
 /* One HTTP thread. */
@@ -308,7 +309,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 
 /* ---- the end of a request -------------------------------------------------------- */
 
-/* Every request ends here, also those whose client has gone. */
+/* Every request ends here, also those whose client has gone. MHD may have overlooked the
+ * client's end if it came with the request (a short read clears its edge), and would keep
+ * the connection until it is idle too long. */
 static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
                          enum MHD_RequestTerminationCode why)
 {
@@ -318,8 +321,9 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
     if (!x)
         return;
     *con_cls = NULL;
+    uint64_t idle_us = (uint64_t)x->shared->options->idle_timeout_s * 1000000u;
     deadlines_set(x->shared->deadlines, x->watch, WATCH_HEADERS,
-                  clock_us() + (uint64_t)x->shared->options->idle_timeout_s * 1000000u);
+                  clock_us() + (deadlines_hung_up(x->fd) ? LAST_US : idle_us));
     exchange_record(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     exchange_unref(x);
 }
