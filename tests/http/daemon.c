@@ -54,7 +54,7 @@ void daemon_start(struct daemon *d, const char *const *args)
         all[n++] = (char *)models[i];
     ck_assert_uint_lt(n, MAX_ARGS);
     d->log = spawn(all, false, &d->pid);
-    char text[16384];
+    char text[16384] = "";
     size_t got = 0;
     const char *mark = "\"address\":\"127.0.0.1:", *at = NULL;
     while (!at && got < sizeof text - 1) {

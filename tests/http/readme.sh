@@ -24,6 +24,7 @@ failures=0
 # Starts a daemon with the arguments given and waits until it listens; sets pid and port.
 serve() {
     [ -z "$pid" ] || { kill "$pid"; wait "$pid" 2>/dev/null; }
+    : >"$work/log"
     "$seqd" --port 0 "$@" 2>"$work/log" &
     pid=$!
     port=

@@ -102,10 +102,11 @@ START_TEST(sixty_four_clients_each_get_their_own_answer)
 }
 END_TEST
 
-/* A request that keeps a worker busy for a while. */
+/* A request that takes a worker much longer to compute (60,000 words: 0.1 s) than the
+ * daemon to read (2 ms), so that such requests queue up: its words are one letter. */
 static char *long_request(size_t words)
 {
-    static const char word[] = "terrible ";
+    static const char word[] = "a ";
     const char *begin = "{\"model\":\"tiny-bilstm\",\"text\":\"";
     char *body = malloc(strlen(begin) + words * (sizeof word - 1) + 3);
     size_t n = strlen(begin);
@@ -172,12 +173,23 @@ static double metric(unsigned port, const char *name)
     return value;
 }
 
+/* True once `jobs` wait in the queue. */
+static bool queue_reaches(const struct daemon *d, int jobs)
+{
+    for (int i = 0; i < 1000; i++) {
+        if (metric(d->port, "seqd_queue_depth") >= jobs)
+            return true;
+        usleep(1000);
+    }
+    return false;
+}
+
 START_TEST(clients_that_leave_are_dropped_from_the_queue)
 {
     struct daemon d;
     const char *const args[] = {"--workers=1", "--max-tokens=1000000", NULL};
     daemon_start(&d, args);
-    char *body = long_request(50000);
+    char *body = long_request(60000);
     struct client busy, gone[20];
     client_open(&busy, d.port);
     send_request(&busy, body);
@@ -186,7 +198,7 @@ START_TEST(clients_that_leave_are_dropped_from_the_queue)
         client_open(&gone[i], d.port);
         send_request(&gone[i], body);
     }
-    usleep(50000);
+    ck_assert(queue_reaches(&d, 10));
     for (int i = 0; i < 20; i++)
         client_close(&gone[i]);
     struct reply r;
@@ -208,19 +220,15 @@ START_TEST(a_stop_loses_nothing_that_was_accepted)
     const char *const args[] = {"--workers=1", "--max-tokens=1000000",
                                 "--stop-timeout-ms=100000", NULL};
     daemon_start(&d, args);
-    char *body = long_request(60000);
-    enum { WAITING = 8 };
+    char *body = long_request(100000);
+    enum { WAITING = 6 };
     struct client c[WAITING];
     for (int i = 0; i < WAITING; i++) {
         client_open(&c[i], d.port);
         send_request(&c[i], body);
     }
-    double depth = 0; /* all have been read: one is computed, the others wait */
-    for (int i = 0; i < 500 && depth < WAITING - 2; i++) {
-        depth = metric(d.port, "seqd_queue_depth");
-        usleep(1000);
-    }
-    ck_assert_double_ge(depth, WAITING - 2);
+    /* All have been read: one is computed, the others wait. */
+    ck_assert(queue_reaches(&d, WAITING - 1));
     kill(d.pid, SIGTERM);
     for (int i = 0; i < WAITING; i++) {
         struct reply r;
@@ -246,9 +254,15 @@ START_TEST(a_second_signal_stops_at_once)
         client_open(&c[i], d.port);
         send_request(&c[i], body);
     }
-    usleep(50000);
+    ck_assert(queue_reaches(&d, 2));
     kill(d.pid, SIGTERM);
-    usleep(20000);
+    char log[8192] = "";
+    size_t n = 0;
+    for (int i = 0; i < 5000 && !strstr(log, "\"stopping\""); i++) {
+        n += daemon_log(&d, log + n, sizeof log - n);
+        usleep(1000);
+    }
+    ck_assert_ptr_nonnull(strstr(log, "\"stopping\""));
     ck_assert_int_ne(daemon_stop(&d), 0);
     for (int i = 0; i < 4; i++)
         client_close(&c[i]);
