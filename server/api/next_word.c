@@ -119,13 +119,15 @@ static void write_token(struct json_writer *w, const struct seq_model *m,
     json_write_float(w, (float)p->logprob);
 }
 
-static enum err_code write_result(const struct text_ref *ref, const struct seq_model *m,
-                                  const struct seq_next_result *r, struct err *err)
+static void write_result(const struct text_ref *ref, const struct seq_model *m,
+                         const struct seq_next_result *r)
 {
     const struct next_word_job *j = (const struct next_word_job *)ref->job;
     for (size_t i = 0; i < r->n; i++)
-        if (!isfinite(r->at[i].logprob))
-            return err_set(err, ERR_BUG, "a probability is not finite");
+        if (!isfinite(r->at[i].logprob)) {
+            texts_fail(ref, "a probability is not finite");
+            return;
+        }
     struct json_writer *w = texts_open(ref);
     json_write_key(w, "predictions");
     json_write_array(w);
@@ -139,7 +141,6 @@ static enum err_code write_result(const struct text_ref *ref, const struct seq_m
     }
     json_write_end(w);
     texts_close(ref);
-    return ERR_OK;
 }
 
 /* ---- the task -------------------------------------------------------------------- */
@@ -194,7 +195,7 @@ static enum err_code compute(const struct seq_model *m, const struct text_ref *r
         requests[i] = request_of(&refs[i]);
     code = seq_next_word(m, w, n, requests, results, err);
     for (size_t i = 0; i < n && code == ERR_OK; i++)
-        code = write_result(&refs[i], m, &results[i], err);
+        write_result(&refs[i], m, &results[i]);
 out:
     mem_free(results);
     mem_free(requests);
@@ -212,14 +213,8 @@ static const struct text_task TASK = {
     .n_fields = sizeof FIELDS / sizeof *FIELDS,
 };
 
-static void free_job(struct job *job)
-{
-    texts_done((struct text_job *)job);
-    mem_free(job);
-}
-
 static const struct job_kind KIND = {
-    .name = "next_word", .run = texts_run, .free = free_job};
+    .name = "next_word", .run = texts_run, .free = texts_free};
 
 static enum err_code check_prefix(const struct next_word_job *j, struct err *err)
 {
@@ -248,7 +243,7 @@ enum err_code next_word_handle(struct server *s, const struct request *q,
     }
     code = check_prefix(j, err);
     if (code != ERR_OK) {
-        free_job(&j->t.job);
+        texts_free(&j->t.job);
         return code;
     }
     out->job = &j->t.job;

@@ -33,13 +33,15 @@ const struct route_doc sentiment_doc = {
     .more = "A text longer than the model's context is cut at its end.",
 };
 
-static enum err_code write_result(const struct text_ref *ref, const struct seq_info *info,
-                                  const float *scores /* [L] */, struct err *err)
+static void write_result(const struct text_ref *ref, const struct seq_info *info,
+                         const float *scores /* [L] */)
 {
     size_t best = 0;
     for (size_t l = 0; l < info->n_labels; l++) {
-        if (!isfinite(scores[l]))
-            return err_set(err, ERR_BUG, "a score is not finite");
+        if (!isfinite(scores[l])) {
+            texts_fail(ref, "a score is not finite");
+            return;
+        }
         if (scores[l] > scores[best])
             best = l;
     }
@@ -55,7 +57,6 @@ static enum err_code write_result(const struct text_ref *ref, const struct seq_i
     }
     json_write_end(w);
     texts_close(ref);
-    return ERR_OK;
 }
 
 static enum err_code compute(const struct seq_model *m, const struct text_ref *refs,
@@ -73,7 +74,7 @@ static enum err_code compute(const struct seq_model *m, const struct text_ref *r
         texts[i] = &refs[i].job->tokens[refs[i].i];
     code = seq_classify(m, w, n, texts, scores, err);
     for (size_t i = 0; i < n && code == ERR_OK; i++)
-        code = write_result(&refs[i], info, scores + i * info->n_labels, err);
+        write_result(&refs[i], info, scores + i * info->n_labels);
 out:
     mem_free(scores);
     mem_free(texts);
@@ -89,14 +90,8 @@ static const struct text_task TASK = {
     .n_fields = sizeof FIELDS / sizeof *FIELDS,
 };
 
-static void free_job(struct job *job)
-{
-    texts_done((struct text_job *)job);
-    mem_free(job);
-}
-
 static const struct job_kind KIND = {
-    .name = "sentiment", .run = texts_run, .free = free_job};
+    .name = "sentiment", .run = texts_run, .free = texts_free};
 
 enum err_code sentiment_handle(struct server *s, const struct request *q,
                                struct answer *out, struct err *err)

@@ -15,6 +15,11 @@ const struct doc_shape TEXTS_USAGE[] = {
 /* A token is seldom shorter than this; only batches are sized by it. */
 enum { BYTES_PER_TOKEN = 3 };
 
+static struct text_job *text_job(struct job *job)
+{
+    return (struct text_job *)job; /* its first member */
+}
+
 /* Of each of the job's texts. */
 static size_t weight(const struct text_job *j)
 {
@@ -35,6 +40,23 @@ static enum err_code check_texts(struct text_job *j, struct err *err)
                          "%zu texts in one request, at most %lld go (--max-texts)", j->n,
                          (long long)o->max_texts);
     return ERR_OK;
+}
+
+/* Frees what is in it, not the struct itself. */
+static void texts_done(struct text_job *job)
+{
+    for (size_t i = 0; job->tokens && i < job->n; i++)
+        seq_tokens_done(&job->tokens[i]);
+    mem_free(job->tokens);
+    json_write_done(&job->out);
+    json_read_done(job->task->fields, job->task->n_fields, job);
+    reply_done(&job->job.reply);
+}
+
+void texts_free(struct job *job)
+{
+    texts_done(text_job(job));
+    mem_free(job);
 }
 
 enum err_code texts_read(const struct server *s, const struct request *q,
@@ -63,16 +85,6 @@ enum err_code texts_read(const struct server *s, const struct request *q,
     for (size_t i = 0; i < job->n; i++)
         job->job.cost += job->at[i].n / BYTES_PER_TOKEN + weight(job);
     return ERR_OK;
-}
-
-void texts_done(struct text_job *job)
-{
-    for (size_t i = 0; job->tokens && i < job->n; i++)
-        seq_tokens_done(&job->tokens[i]);
-    mem_free(job->tokens);
-    json_write_done(&job->out);
-    json_read_done(job->task->fields, job->task->n_fields, job);
-    reply_done(&job->job.reply);
 }
 
 /* ---- tokens ---------------------------------------------------------------------- */
@@ -161,12 +173,12 @@ void texts_close(const struct text_ref *ref)
     json_write_end(&ref->job->out);
 }
 
-/* ---- batches --------------------------------------------------------------------- */
-
-static struct text_job *text_job(struct job *job)
+void texts_fail(const struct text_ref *ref, const char *why)
 {
-    return (struct text_job *)job; /* its first member */
+    err_set(&ref->job->job.err, ERR_BUG, "%s", why);
 }
+
+/* ---- batches --------------------------------------------------------------------- */
 
 /* How many of the texts go into the next batch: at least one. */
 static size_t slice(const struct text_ref *refs, size_t n, size_t most_tokens)

@@ -49,7 +49,8 @@ struct text_task {
      * within TEXTS_WEIGHT, and counts in the job's cost. NULL = 1. */
     size_t (*weight)(const struct text_job *job);
     /* Computes n texts of one model and writes each one's result, in order, between
-     * texts_open and texts_close. */
+     * texts_open and texts_close. An error is all requests' own; what is wrong with one
+     * result alone goes to texts_fail. */
     enum err_code (*compute)(const struct seq_model *m, const struct text_ref *refs,
                              size_t n, struct seq_worker *w, struct err *err);
     const struct json_field *fields;
@@ -81,12 +82,14 @@ enum err_code texts_read(const struct server *s, const struct request *q,
                          struct err *err) MUST_CHECK;
 /* The run of a struct job_kind. */
 void texts_run(struct job **jobs, size_t n, struct seq_worker *w);
-/* Frees what is in it, not the struct itself. */
-void texts_done(struct text_job *job);
+/* The free of a struct job_kind. */
+void texts_free(struct job *job);
 
 /* The result object of one text: opens it; closes it behind its usage. */
 struct json_writer *texts_open(const struct text_ref *ref);
 void texts_close(const struct text_ref *ref);
+/* A result that can't be told, in place of both; others in the batch are not touched. */
+void texts_fail(const struct text_ref *ref, const char *why);
 
 /* Members of replies. */
 extern const struct doc_shape TEXTS_USAGE[];

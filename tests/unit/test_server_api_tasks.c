@@ -189,6 +189,50 @@ START_TEST(one_bad_request_leaves_the_batch_of_others_alone)
 }
 END_TEST
 
+/* Can't tell the result of texts that begin with a b. */
+static enum err_code compute_without_b(const struct seq_model *m,
+                                       const struct text_ref *refs, size_t n,
+                                       struct seq_worker *w, struct err *err)
+{
+    (void)m, (void)w, (void)err;
+    for (size_t i = 0; i < n; i++) {
+        if (refs[i].job->at[refs[i].i].at[0] == 'b') {
+            texts_fail(&refs[i], "no word for it");
+        } else {
+            texts_open(&refs[i]);
+            texts_close(&refs[i]);
+        }
+    }
+    return ERR_OK;
+}
+
+START_TEST(one_bad_result_leaves_the_batch_of_others_alone)
+{
+    static const char *const bodies[] = {
+        "{\"texts\":[\"a\"]}", "{\"texts\":[\"a\",\"b\",\"a\"]}", "{\"texts\":[\"a\"]}"};
+    static const unsigned statuses[] = {0, 500, 0};
+    struct job *jobs[3];
+    struct text_task task;
+    api_start(&api);
+    for (size_t i = 0; i < 3; i++) {
+        jobs[i] = job_of("/v1/sentiment", bodies[i]);
+        struct text_job *j = (struct text_job *)jobs[i];
+        task = *j->task;
+        task.compute = compute_without_b;
+        j->task = &task;
+    }
+    jobs[0]->kind->run(jobs, 3, api.worker);
+    for (size_t i = 0; i < 3; i++) {
+        struct reply r = {0};
+        api_finish(jobs[i], &r);
+        ck_assert_uint_eq(r.status, statuses[i]);
+        ck_assert_uint_gt(r.body.n, 0);
+        reply_done(&r);
+    }
+    api_stop(&api);
+}
+END_TEST
+
 /* The scheduler cuts batches by cost: whoever searches for words in many texts must not
  * make those wait who ask for little. */
 START_TEST(a_wide_search_costs_more_than_its_text)
@@ -350,6 +394,7 @@ int main(void)
         several_texts_are_the_single_answers_in_order,
         how_batches_are_cut_changes_no_byte,
         one_bad_request_leaves_the_batch_of_others_alone,
+        one_bad_result_leaves_the_batch_of_others_alone,
         a_wide_search_costs_more_than_its_text,
         a_job_nobody_waits_for_is_left_off,
         blanks_at_the_end_move_into_the_word,
