@@ -9,8 +9,8 @@
  * help, and whether or not anything is traced.
  *
  * No function prints, exits or reads the clock. Texts are UTF-8 of a given length; NUL
- * bytes are ordinary; invalid UTF-8 is ERR_INPUT. Errors: see base/err.h; on failure
- * outputs are untouched unless stated. */
+ * bytes are ordinary; invalid UTF-8 is ERR_INPUT. Errors: see base/err.h; on failure an
+ * *out is untouched, and arrays of results hold nothing of use. */
 #ifndef SEQ_H
 #define SEQ_H
 
@@ -98,7 +98,8 @@ enum seq_keep { SEQ_KEEP_START, SEQ_KEEP_END, SEQ_WHOLE };
 
 /* The text as the model reads it for `task`: special tokens added; for SEQ_NEXT_WORD none
  * behind the text. Cut to the model's context, keeping the specials. An empty text is
- * fine if the template adds a special token, else ERR_INPUT. Replaces *out. */
+ * fine if the template adds a special token, else ERR_INPUT. Replaces *out, which on
+ * failure may be cleared, and is freed by seq_tokens_done in any case. */
 enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
                            const char *text, size_t n, enum seq_keep keep,
                            struct seq_tokens *out, struct err *err) MUST_CHECK;
@@ -159,7 +160,11 @@ struct seq_next_result {
 
 /* All requests in one ragged batch, word search in lock-step. results [n]. Special tokens
  * and the unknown token are never predicted in unit word; in unit token the distribution
- * is reported as it is. */
+ * is reported as it is.
+ *
+ * The search follows the best 2 * top_k beginnings of words (16 at least, 128 at most),
+ * so where that many words are about equally likely it may miss some. While it runs, each
+ * request takes about 50 KB, and each beginning up to two states. */
 enum err_code seq_next_word(const struct seq_model *m, struct seq_worker *w, size_t n,
                             const struct seq_next_request *requests,
                             struct seq_next_result *results, struct err *err) MUST_CHECK;
@@ -182,9 +187,9 @@ void seq_state_reset(struct seq_state *s);
 size_t seq_state_bytes(const struct seq_state *s);
 size_t seq_state_length(const struct seq_state *s); /* tokens fed */
 
-/* Feeds ids[b][0..n_ids[b]) to states[b] for B sequences; logits [B,V] after each one's
- * last token, or NULL if not wanted. ERR_LIMIT past the model's context: states are then
- * untouched. On any other error they must be reset. */
+/* Feeds ids[b][0..n_ids[b]) to states[b] for B sequences, no two the same; logits [B,V]
+ * after each one's last token, or NULL if not wanted. ERR_LIMIT past the model's context:
+ * states are then untouched. On any other error they must be reset. */
 enum err_code seq_feed(const struct seq_model *m, struct seq_worker *w, size_t B,
                        struct seq_state *const *states, const int32_t *const *ids,
                        const size_t *n_ids, float *logits, struct err *err) MUST_CHECK;

@@ -57,9 +57,7 @@ enum { LOGIT_ROWS = 16 };
 
 size_t model_logits_bytes(const struct seq_model *m)
 {
-    const struct net *n = m->net;
-    return arena_float_cost(LOGIT_ROWS * n->cfg.vocab) +
-           n->ops->scratch_bytes(n, 1, LOGIT_ROWS, LOGIT_ROWS, NET_LAST);
+    return arena_float_cost(LOGIT_ROWS * m->net->cfg.vocab);
 }
 
 enum err_code model_logits(const struct seq_model *m, struct exec *x, size_t R,

@@ -218,12 +218,13 @@ static enum err_code read_texts(struct search *all, size_t n, struct seq_worker 
     struct arena *tmp = &w->tmp;
     size_t T = 0, longest = 0;
     for (size_t i = 0; i < n; i++) {
-        T += all[i].request->tokens->n;
-        if (all[i].request->tokens->n > longest)
-            longest = all[i].request->tokens->n;
+        size_t len = all[i].request->tokens->n;
+        T += len;
+        longest = len > longest ? len : longest;
     }
-    enum err_code code =
-        arena_reserve(tmp, pass_bytes(m, n, T, longest) + arena_byte_cost(n * 8), err);
+    size_t bytes =
+        pass_bytes(m, n, T, longest) + arena_byte_cost(n * sizeof(struct seq_tokens *));
+    enum err_code code = arena_reserve(tmp, bytes, err);
     if (code != ERR_OK)
         return code;
     const struct seq_tokens **texts = arena_bytes(tmp, n * sizeof(struct seq_tokens *));
