@@ -7,9 +7,14 @@
 #include <pcre2.h>
 #include <string.h>
 
-/* Steps of one match, and KiB of heap when the JIT's 32 KiB of stack don't do. A run of a
- * million characters takes some millions of steps. */
-enum { MAX_STEPS = 20000000, MAX_HEAP_KIB = 64 << 10, MAX_DEPTH = 20000000 };
+/* An expression first sees FIRST_WINDOW bytes of the text and may take FIRST_STEPS steps;
+ * if it asks for more of either, it gets it and starts again. What an attempt may cost at
+ * most is the product; the attempts of one call together get MAX_COST, in units of the
+ * first one. So no expression takes more than a bounded time per character, while one
+ * match over a million characters costs some ten thousand units. */
+enum { FIRST_WINDOW = 64, FIRST_STEPS = 512, MAX_COST = 2000000 };
+/* When the JIT's 32 KiB of stack don't do. */
+enum { MAX_HEAP_KIB = 64 << 10 };
 
 static void *pcre2_alloc(size_t n, void *data)
 {
@@ -66,7 +71,7 @@ static enum err_code compile(const char *regex, size_t n, const char *where,
         return status;
     }
     /* Without a JIT, or memory for it, the interpreter gives the same matches. */
-    (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+    (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
     *out = code;
     return ERR_OK;
 }
@@ -140,10 +145,60 @@ static enum err_code matcher_ready(struct matcher *m, struct err *err)
     pcre2_general_context_free(general);
     if (!m->data || !m->context)
         return no_memory("encoding", err);
-    pcre2_set_match_limit(m->context, MAX_STEPS);
-    pcre2_set_depth_limit(m->context, MAX_DEPTH);
     pcre2_set_heap_limit(m->context, MAX_HEAP_KIB);
+    m->cost_left = MAX_COST;
     return ERR_OK;
+}
+
+static int match_once(const pcre2_code *regex, struct matcher *m, const char *s, size_t n,
+                      size_t at, uint32_t options)
+{
+    options |= PCRE2_NO_UTF_CHECK;
+    int rc = pcre2_match(regex, (PCRE2_SPTR)s, n, at, options, m->data, m->context);
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
+        rc = pcre2_match(regex, (PCRE2_SPTR)s, n, at, options | PCRE2_NO_JIT, m->data,
+                         m->context);
+    return rc;
+}
+
+/* The end of a window over s[at..n): whole characters. */
+static size_t window_end(const char *s, size_t n, size_t at, size_t window)
+{
+    if (n - at <= window)
+        return n;
+    size_t end = at + window;
+    while (end < n && ((unsigned char)s[end] & 0xc0) == 0x80)
+        end++;
+    return end;
+}
+
+/* pcre2_match from `at` on, within what is left of the cost. Partial matching tells
+ * whether an attempt looked beyond its window; if it did not, more text would have
+ * changed nothing. */
+static int match_bounded(const pcre2_code *regex, struct matcher *m, const char *s,
+                         size_t n, size_t at)
+{
+    size_t window = FIRST_WINDOW;
+    uint32_t steps = FIRST_STEPS;
+    for (;;) {
+        size_t end = window_end(s, n, at, window);
+        pcre2_set_match_limit(m->context, steps);
+        int rc = match_once(regex, m, s, end, at, end < n ? PCRE2_PARTIAL_HARD : 0);
+        if (rc == PCRE2_ERROR_NOMATCH && end < n) {
+            at = end;
+            continue;
+        }
+        if (rc == PCRE2_ERROR_MATCHLIMIT)
+            steps *= 8;
+        else if (rc == PCRE2_ERROR_PARTIAL)
+            window *= 4;
+        else
+            return rc;
+        size_t cost = window / FIRST_WINDOW * (steps / FIRST_STEPS);
+        if (cost > m->cost_left)
+            return PCRE2_ERROR_MATCHLIMIT;
+        m->cost_left -= cost;
+    }
 }
 
 static enum err_code find_regex(const pcre2_code *regex, struct matcher *m, const char *s,
@@ -153,11 +208,7 @@ static enum err_code find_regex(const pcre2_code *regex, struct matcher *m, cons
     enum err_code code = matcher_ready(m, err);
     if (code != ERR_OK)
         return code;
-    uint32_t options = PCRE2_NO_UTF_CHECK;
-    int rc = pcre2_match(regex, (PCRE2_SPTR)s, n, at, options, m->data, m->context);
-    if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(regex, (PCRE2_SPTR)s, n, at, options | PCRE2_NO_JIT, m->data,
-                         m->context);
+    int rc = match_bounded(regex, m, s, n, at);
     if (rc == PCRE2_ERROR_NOMEMORY)
         return no_memory("encoding", err);
     if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)

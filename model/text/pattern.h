@@ -31,6 +31,7 @@ void pattern_done(struct pattern *p); /* a zeroed struct is fine */
 /* Scratch for matching, zeroed to begin with. */
 struct matcher {
     void *data, *context; /* pcre2_match_data, pcre2_match_context */
+    size_t cost_left;     /* of the expressions, in one call */
 };
 void matcher_done(struct matcher *m);
 

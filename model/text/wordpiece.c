@@ -3,6 +3,9 @@
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
 
+/* Bounds the look-ups at each place of a word; BERT's longest piece has 18. */
+enum { MAX_PIECE = 256 };
+
 enum err_code wordpiece_init(struct wordpiece *w, const struct plan_model *plan,
                              const struct vocab *vocab, struct err *err)
 {
@@ -12,6 +15,12 @@ enum err_code wordpiece_init(struct wordpiece *w, const struct plan_model *plan,
         return err_set(err, ERR_MISMATCH,
                        "tokenizer.json: model: unk_token \"%.60s\" is not in its vocab",
                        plan->unk.at);
+    if (vocab->max_piece > MAX_PIECE)
+        return err_set(
+            err, ERR_LIMIT,
+            "tokenizer.json: model: vocab: a piece has %zu bytes, the limit of a "
+            "WordPiece is %d",
+            vocab->max_piece, MAX_PIECE);
     char *prefix = mem_copy(plan->prefix.at, plan->prefix.n);
     if (!prefix)
         return err_set(err, ERR_NOMEM, "tokenizer.json: model: no memory");
@@ -35,7 +44,7 @@ static int32_t longest(const struct wordpiece *w, const char *s, size_t n, bool 
         return -1;
     if (n > w->vocab->max_piece - prefix.n)
         n = w->vocab->max_piece - prefix.n;
-    uint64_t hashes[PLAN_MAX_PIECE + 1]; /* hashes[i] of prefix and s[0..i) */
+    uint64_t hashes[MAX_PIECE + 1]; /* hashes[i] of prefix and s[0..i) */
     hashes[0] = inside ? w->prefix_hash : VOCAB_HASH_SEED;
     for (size_t i = 0; i < n; i++)
         hashes[i + 1] = vocab_hash(hashes[i], s + i, 1);

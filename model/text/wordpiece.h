@@ -18,7 +18,8 @@ struct wordpiece {
     int32_t unk;
 };
 
-/* ERR_MISMATCH if the unknown token is not in the vocabulary; ERR_NOMEM. */
+/* ERR_MISMATCH if the unknown token is not in the vocabulary, ERR_LIMIT if a piece is
+ * absurdly long, ERR_NOMEM. */
 enum err_code wordpiece_init(struct wordpiece *w, const struct plan_model *plan,
                              const struct vocab *vocab, struct err *err) MUST_CHECK;
 void wordpiece_done(struct wordpiece *w); /* a zeroed struct is fine */
