@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { N = 5000, MEMBERS = 3 };
 
@@ -106,9 +107,49 @@ START_TEST(every_iteration_is_done_exactly_once)
 }
 END_TEST
 
+struct shared_work {
+    pthread_t caller;
+    atomic_int by_caller, by_others;
+};
+
+static void note_thread(void *arg, size_t first, size_t last)
+{
+    struct shared_work *w = arg;
+    bool own = pthread_equal(pthread_self(), w->caller);
+    atomic_fetch_add(own ? &w->by_caller : &w->by_others, (int)(last - first));
+    usleep(200);
+}
+
+/* Also a member that has fallen asleep: the second half begins after a pause. */
+START_TEST(idle_members_take_slices)
+{
+    struct err err = {0};
+    struct crew *crew;
+    ck_assert_int_eq(crew_new(&crew, &err), ERR_OK);
+    atomic_bool stop = false;
+    struct member member = {.crew = crew, .stop = &stop};
+    struct shared_work w = {.caller = pthread_self()};
+    pthread_t thread;
+    pthread_create(&thread, NULL, member_main, &member);
+    for (int half = 0; half < 2; half++) {
+        int before = atomic_load(&w.by_others);
+        usleep(half * 100000);
+        for (int i = 0; i < 1000 && atomic_load(&w.by_others) == before; i++)
+            crew_for(crew, 16, 1, note_thread, &w);
+        ck_assert_int_gt(atomic_load(&w.by_others), before);
+    }
+    ck_assert_int_gt(atomic_load(&w.by_caller), 0);
+    atomic_store(&stop, true);
+    crew_wake(crew);
+    pthread_join(thread, NULL);
+    crew_free(crew);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {nobody_helps_a_lone_caller,
-                                  every_iteration_is_done_exactly_once, NULL};
+                                  every_iteration_is_done_exactly_once,
+                                  idle_members_take_slices, NULL};
     return suite_run("crew", tests, 60);
 }
