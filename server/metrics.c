@@ -284,7 +284,7 @@ static void put_stages(const struct counters *c, struct buf *out)
         buf_printf(out, "seqd_rejections_total{reason=\"%s\"} %llu\n", REASONS[i],
                    (unsigned long long)c->rejections[i]);
     put_uint(out, "seqd_abandoned_total", "counter",
-             "Requests whose client left before they were computed.", c->abandoned);
+             "Requests whose client left before their answer was there.", c->abandoned);
     put_uint(out, "seqd_texts_total", "counter", "Texts answered.", c->texts);
     put_uint(out, "seqd_tokens_total", "counter", "Tokens read.", c->tokens);
     put_uint(out, "seqd_connections", "gauge", "Open connections.",
