@@ -29,12 +29,20 @@ static bool must_fail(void)
 
 bool mem_mul(size_t a, size_t b, size_t *out)
 {
-    return !__builtin_mul_overflow(a, b, out);
+    size_t product; /* the builtin writes what is left of a product that wraps */
+    if (__builtin_mul_overflow(a, b, &product))
+        return false;
+    *out = product;
+    return true;
 }
 
 bool mem_add(size_t a, size_t b, size_t *out)
 {
-    return !__builtin_add_overflow(a, b, out);
+    size_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return false;
+    *out = sum;
+    return true;
 }
 
 void *mem_alloc(size_t count, size_t size)
