@@ -7,6 +7,7 @@ a server, so `detokenise` turns train, dev and test sets back into plain text al
 `Corpora` loads everything that is trained on and removes from it whatever also
 occurs in a set that is measured on; `Corpora.removed` counts what went.
 """
+import collections
 import html
 import io
 import os
@@ -140,6 +141,33 @@ def read_uci(data, site):
     return [(plain(row[0]), int(row[1])) for row in rows]
 
 
+_FRAMES = ["not {0}", "not very {0}", "not {0} at all", "it is not {0}", "it's not {0}.",
+           "this isn't {0}.", "a film that is not {0}", "it wasn't {0} at all.",
+           "nice, but not {0}", "the acting is not {0}.", "that was not so {0}"]
+_LIKED = ["like", "love", "enjoy", "recommend"]
+_NOT_LIKED = ["I don't {0} it.", "I don't {0} this film.", "I didn't {0} it at all.",
+              "I do not {0} this.", "we did not {0} the food.", "can't {0} it"]
+
+
+def negations(data, reviews, often=10):
+    """Made-up phrases that deny a word of opinion ("it's not great.").
+
+    The words are those of the opinion lexicon (Liu) that follow "very" at least
+    `often` times in the reviews, which makes them adjectives. Denied praise counts
+    as negative; denied blame is milder, 0.75 positive.
+    """
+    after = collections.Counter(word for text, _ in reviews
+                                for word in re.findall(r"very ([a-z]+)", text.lower()))
+    rows = []
+    lexicon = dict(_zip_texts(data, "opinion_lexicon"))
+    for name, text in lexicon.items():
+        label = 0.05 if "positive" in name else 0.75
+        words = [w for w in text.split("\n") if after[w.strip()] >= often]
+        rows += [(frame.format(w.strip()), label) for w in words for frame in _FRAMES]
+    rows += [(frame.format(w), 0.05) for w in _LIKED for frame in _NOT_LIKED]
+    return rows
+
+
 class Measured:
     """Keys of everything that is measured on: whole texts, and their sentences."""
 
@@ -188,6 +216,7 @@ class Corpora:
         self.products = self._keep("product_reviews", read_product_reviews(data))
         self.pros_cons = self._keep("pros_cons", read_pros_cons(data))
         self.reddit = self._keep("goemotions train", read_goemotions(data, "train"))
+        self.denied = self._keep("negations", negations(data, self.imdb))
 
     def _keep(self, name, rows):
         """Without empty texts, repetitions and everything that is measured on."""

@@ -3,10 +3,10 @@
     python sentiment.py --data DATA --model lstm        --out ../sentiment-lstm
     python sentiment.py --data DATA --model transformer --out ../sentiment-transformer
 
-Steps, each explained where it is done: clean and deduplicate the corpora, make the
-tokenizer, label the unlabelled reviews with a linear teacher, factor co-occurrence
-counts into word vectors, train on short and long texts side by side, keep the moving
-average that is best on the dev sets, fit a temperature there, export.
+in this order. Steps, each explained where it is done: clean and deduplicate the
+corpora, make the tokenizer, label the unlabelled reviews with a linear teacher, factor
+co-occurrence counts into word vectors, train on short and long texts side by side, keep
+the moving average that is best on the dev sets, fit a temperature there, export.
 Needs torch, transformers, tokenizers, scipy and zstandard; one CPU core is enough.
 """
 import argparse
@@ -28,7 +28,8 @@ from recurrent import RNNForSequenceClassification
 
 SEED = 2026
 LABELS = {"0": "negative", "1": "positive"}
-SHORT = {"sst": 1.0, "polarity": 2.0, "products": 1.0, "pros_cons": 0.3, "reddit": 0.5}
+SHORT = {"sst": 1.0, "polarity": 2.0}
+OTHERS = {"products": 1.0, "pros_cons": 0.3, "reddit": 0.5}
 SETTINGS = {
     "lstm": dict(vocabulary=30000, size=128, hidden=128, attention=64, dropout=0.4,
                  word_dropout=0.1, decay=0.0, bf16=False),
@@ -36,18 +37,26 @@ SETTINGS = {
                         positions=512, dropout=0.15, word_dropout=0.1, decay=0.01,
                         bf16=True),
 }
-# One stage of training each; `unlabelled` and `sentences` are the weights of the
-# teacher-labelled reviews and of the self-labelled sentences within an epoch.
-FIRST = dict(window=180, rate=1.5e-3, epochs=2, long_batch=64, short_batch=224,
-             unlabelled=0.0, sentences=0.0)
+DEV_WATCHED = 1000  # texts of each dev set that are looked at during training
+# One stage of training each. `epochs` of the short texts set the learning rate's
+# cosine, `stop` ends the stage before it is over; a batch of long texts is taken every
+# `long_every` steps; `unlabelled`, `sentences` and `denied` are the weights of the
+# reviews that the linear teacher labelled, of the sentences that the LSTM labelled and
+# of the made-up denials; `others` scales the texts that are not about films. The LSTM
+# labels sentences but does not learn from them: tried, it cost two points on IMDB.
 STAGES = {
-    "lstm": [FIRST, dict(FIRST, window=128, rate=8e-4, epochs=1, short_batch=320,
-                         unlabelled=1.0, sentences=0.6)],
-    "transformer": [dict(window=128, rate=1e-3, epochs=2, long_batch=64,
-                         short_batch=320, unlabelled=1.0, sentences=0.6),
-                    dict(window=510, rate=2e-4, epochs=1, long_batch=24,
-                         short_batch=192, unlabelled=0.0, sentences=0.3)],
+    "lstm": [
+        dict(window=180, rate=1.5e-3, epochs=1.7, stop=320, long_every=1, long_batch=64,
+             short_batch=224, unlabelled=0.0, sentences=0.0, denied=0.0),
+        dict(window=128, rate=1e-3, epochs=3, stop=198, long_every=4, long_batch=32,
+             short_batch=256, unlabelled=1.0, sentences=0.0, denied=0.0),
+        dict(window=128, rate=1e-3, epochs=0.2, stop=None, long_every=4, long_batch=32,
+             short_batch=160, unlabelled=1.0, sentences=0.0, denied=10.0, others=0.0)],
+    "transformer": [
+        dict(window=128, rate=1e-3, epochs=3, stop=1014, long_every=2, long_batch=32,
+             short_batch=256, unlabelled=0.5, sentences=0.6, denied=0.0)],
 }
+LABELLER = 2  # the stage after which the LSTM labels sentences
 
 
 def texts_of(rows):
@@ -73,7 +82,8 @@ class Material:
                                (texts_of(corpora.polarity), 4)],
                               settings["vocabulary"])
         self.n_words = self.tokenizer.get_vocab_size()
-        names = ["imdb", "unlabelled", "reviews", "imdb_dev", "sst_dev", *SHORT]
+        names = ["imdb", "unlabelled", "reviews", "imdb_dev", "sst_dev", "denied",
+                 *SHORT, *OTHERS]
         self.ids = {name: text_tools.encode(self.tokenizer,
                                             texts_of(getattr(corpora, name)))
                     for name in names}
@@ -98,7 +108,8 @@ class Material:
                       ids["sst"] + ids["polarity"],
                       np.concatenate([labels["sst"], labels["polarity"]]),
                       self.n_words)]
-        every = sum((ids[n] for n in ("imdb", "unlabelled", "reviews", *SHORT)), [])
+        every = sum((ids[n] for n in ("imdb", "unlabelled", "reviews", *SHORT,
+                                       *OTHERS)), [])
         self.vectors = word_vectors.word_vectors(every, self.n_words, size, ratios)
         for twin, original in text_tools.typographic_twins(self.tokenizer):
             self.vectors[twin] = self.vectors[original]
@@ -116,7 +127,7 @@ def sentence_rows(corpora, limit, seed=SEED):
     return [rows[i] for i in chosen]
 
 
-def label_sentences(model, material, path, log, limit=400000):
+def label_sentences(model, material, path, log, limit=160000):
     """Self-training: sentences of reviews with the first model's soft labels.
 
     A sentence of a review known, or believed, to be positive is somewhat more likely
@@ -241,8 +252,9 @@ class BertSentiment(nn.Module):
             label2id={LABELS["0"]: 0, LABELS["1"]: 1},
             pad_token_id=text_tools.PAD)
         self.net = BertForSequenceClassification(config)
-        self.config = config.to_dict()
-        self.config["architectures"] = ["BertForSequenceClassification"]
+        whole = config.to_dict()
+        self.config = {"architectures": ["BertForSequenceClassification"],
+                       **{name: whole[name] for name in BERT_KEYS}}
         self.embedding = self.net.bert.embeddings.word_embeddings
         self.embedding.weight.data.copy_(torch.tensor(vectors))
         self.ends = [tokenizer.token_to_id(t) for t in ("[CLS]", "[SEP]")]
@@ -264,6 +276,12 @@ class BertSentiment(nn.Module):
         return self.net(ids, attention_mask=mask.float(), position_ids=places).logits
 
 
+BERT_KEYS = ("model_type", "transformers_version", "vocab_size", "hidden_size",
+             "num_hidden_layers", "num_attention_heads", "intermediate_size",
+             "hidden_act", "max_position_embeddings", "type_vocab_size",
+             "layer_norm_eps", "position_embedding_type", "hidden_dropout_prob",
+             "attention_probs_dropout_prob", "initializer_range", "pad_token_id",
+             "id2label", "label2id")
 MODELS = {"lstm": LstmSentiment, "transformer": BertSentiment}
 
 
@@ -318,7 +336,9 @@ def make_pools(material, stage):
     """The long and the short texts of one stage."""
     ids, labels = material.ids, material.labels
     reviews = {"imdb": 1.0, "reviews": 1.0, "unlabelled": stage["unlabelled"]}
-    phrases = dict(SHORT, sentences=stage["sentences"])
+    others = stage.get("others", 1.0)
+    phrases = dict(SHORT, sentences=stage["sentences"], denied=stage["denied"],
+                   **{name: weight * others for name, weight in OTHERS.items()})
     return [Pool([(ids[n], labels[n], weight) for n, weight in group.items()],
                  batch, window, SEED + k)
             for k, (group, batch, window) in enumerate([
@@ -326,9 +346,10 @@ def make_pools(material, stage):
                 (phrases, stage["short_batch"], 100)])]
 
 
-def dev_scores(model, material):
-    """Logits and accuracy on the two dev sets."""
-    return {name: (predict(model, material.ids[name]), material.labels[name])
+def dev_scores(model, material, limit=None):
+    """Logits and labels of (the first `limit` texts of) the two dev sets."""
+    return {name: (predict(model, material.ids[name][:limit]),
+                   material.labels[name][:limit])
             for name in ("sst_dev", "imdb_dev")}
 
 
@@ -336,17 +357,19 @@ def train(model, material, settings, log, checkpoint):
     """One stage: the moving average that was best on the mean of both dev sets."""
     long, short = make_pools(material, settings)
     random = np.random.RandomState(SEED + 2)
-    steps = settings["epochs"] * long.per_epoch()
+    steps = int(settings["epochs"] * short.per_epoch())
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings["rate"],
                                   weight_decay=settings["decay"], betas=(0.9, 0.98))
     average, best, start = Average(model), 0.0, time.time()
-    state, every, losses = None, max(1, steps // 12), np.zeros(2)
-    for step in range(1, steps + 1):
-        rate = min(1, step / 150) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    state, every, losses = None, max(1, steps // 8), np.zeros(2)
+    for step in range(1, (settings.get("stop") or steps) + 1):
+        rate = min(1, step / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimiser.param_groups[0]["lr"] = settings["rate"] * max(rate, 0.01)
         model.train()
         optimiser.zero_grad()
         for k, pool in enumerate((long, short)):
+            if k == 0 and step % settings["long_every"]:
+                continue
             batch, labels = pool.next()
             batch = with_noise(batch, settings["word_dropout"], random)
             with torch.autocast("cpu", torch.bfloat16, enabled=settings["bf16"]):
@@ -356,13 +379,14 @@ def train(model, material, settings, log, checkpoint):
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         average.update(model)
-        if step % every and step != steps:
+        if step % every and step not in (steps, settings.get("stop")):
             continue
-        hits = {n: accuracy(*v) for n, v in dev_scores(average.model,
-                                                       material).items()}
+        hits = {n: accuracy(*v) for n, v in dev_scores(average.model, material,
+                                                       DEV_WATCHED).items()}
         score = (hits["sst_dev"] + hits["imdb_dev"]) / 2
         log(f"{step}/{steps} {time.time() - start:.0f} s  loss long "
-            f"{losses[0] / every:.3f} short {losses[1] / every:.3f}  "
+            f"{losses[0] / every * settings['long_every']:.3f} short "
+            f"{losses[1] / every:.3f}  "
             + "  ".join(f"{n} {100 * h:.2f}" for n, h in hits.items()))
         losses[:] = 0
         if score > best:
@@ -404,7 +428,7 @@ def finish(model, material, folder, log):
 
 
 def run_stages(kind, material, work, log):
-    """All stages of one model. The LSTM labels the sentences after its first."""
+    """All stages of one model; between them the LSTM labels the sentences."""
     settings, sentences = SETTINGS[kind], os.path.join(work, "sentences.tsv")
     model = MODELS[kind](settings, material.tokenizer, material.vectors)
     if kind == "transformer":
@@ -415,9 +439,8 @@ def run_stages(kind, material, work, log):
         log(f"stage {number}: {stage}")
         checkpoint = os.path.join(work, f"{kind}.{number}.pt")
         model = train(model, material, dict(settings, **stage), log, checkpoint)
-        if kind == "lstm" and number == 1:
+        if kind == "lstm" and number == LABELLER:
             label_sentences(model, material, sentences, log)
-            add_sentences(material, sentences)
     return model
 
 
