@@ -25,14 +25,13 @@ import line_lstm
 import recurrent
 import streams
 
-SEED = 1
 # A word with its contractions, or a single other visible character.
 WORD = r"[\p{L}\p{N}]+(?:'[\p{L}]+)*|[^\s\p{L}\p{N}]"
 END_OF_TEXT = "<|endoftext|>"
 POSITIONS = 256
-# What the shipped models were trained with.
-DEFAULTS = {"lstm": {"epochs": 2.6, "width": 512, "rate": 2e-3},
-            "transformer": {"epochs": 2.2, "width": 256, "rate": 2e-3}}
+# About what the shipped models were trained with.
+DEFAULTS = {"lstm": {"epochs": 2.0, "width": 512, "rate": 2e-3},
+            "transformer": {"epochs": 1.6, "width": 256, "rate": 2e-3}}
 
 
 def word_tokenizer(lines, size):
@@ -72,8 +71,16 @@ def byte_tokenizer(lines, size):
     return tokenizer
 
 
+def tokenizer_for(make, corpus, size, options):
+    """The tokenizer of the folder to go on from, or a new one."""
+    if options.start_from:
+        return Tokenizer.from_file(
+            os.path.join(options.start_from, "tokenizer.json"))
+    return make(corpus["train"], options.vocabulary or size)
+
+
 def train_lstm(corpus, options):
-    tokenizer = word_tokenizer(corpus["train"], options.vocabulary or 10240)
+    tokenizer = tokenizer_for(word_tokenizer, corpus, 10240, options)
     lines = {split: streams.encode_lines(tokenizer, corpus[split])
              for split in ("train", "dev")}
     config = {"architectures": ["RNNForCausalLM"], "model_type": "rnn",
@@ -82,7 +89,7 @@ def train_lstm(corpus, options):
               "num_layers": options.layers or 1, "bidirectional": False,
               "bias": True, "tie_word_embeddings": True,
               "bos_token_id": 1, "eos_token_id": 1, "unk_token_id": 0}
-    torch.manual_seed(SEED)
+    torch.manual_seed(options.seed)
     model = recurrent.RNNForCausalLM(config, dropout=options.dropout)
     torch.nn.init.normal_(model.embedding.weight, std=0.05)
     torch.nn.init.zeros_(model.decoder.bias)
@@ -100,12 +107,12 @@ def train_lstm(corpus, options):
     line_lstm.train(runner, lines["train"], lines["dev"][::3], {
         "epochs": options.epochs, "minutes": options.minutes, "rows": 64,
         "steps": 48, "rate": options.rate, "clip": 1.0, "head": 1536,
-        "samples": 1024, "exact_from": 0.85,
-        "measures": 12, "patience": 3, "seed": SEED}, save)
+        "samples": 1024, "exact_from": 0.85, "measures": 12, "patience": 3,
+        "seed": options.seed}, save)
 
 
 def train_transformer(corpus, options):
-    tokenizer = byte_tokenizer(corpus["train"], options.vocabulary or 6144)
+    tokenizer = tokenizer_for(byte_tokenizer, corpus, 6144, options)
     end = tokenizer.token_to_id(END_OF_TEXT)
     lines = {split: [ids[:POSITIONS] for ids in
                      streams.encode_lines(tokenizer, corpus[split])]
@@ -118,7 +125,7 @@ def train_transformer(corpus, options):
               "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
               "scale_attn_weights": True, "tie_word_embeddings": True,
               "bos_token_id": end, "eos_token_id": end}
-    torch.manual_seed(SEED)
+    torch.manual_seed(options.seed)
     model = line_gpt2.Gpt2(config)
     if options.start_from:
         model.load_tensors(load_file(
@@ -130,7 +137,7 @@ def train_transformer(corpus, options):
     line_gpt2.train(model, lines["train"], lines["dev"][::3], {
         "epochs": options.epochs, "minutes": options.minutes, "tokens": 4096,
         "adam_rate": options.rate,
-        "muon_rate": 0.02, "end": end, "seed": SEED, "measures": 20,
+        "muon_rate": 10 * options.rate, "end": end, "seed": options.seed, "measures": 20,
         "dev_bytes": sum(len(t.encode()) + 1 for t in dev_text)}, save)
 
 
@@ -144,10 +151,11 @@ def main():
     parser.add_argument("--width", type=int)
     parser.add_argument("--layers", type=int)
     parser.add_argument("--vocabulary", type=int)
-    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--minutes", type=float, default=1e9,
                         help="training also ends after so many")
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start-from", help="go on from this folder's weights")
     options = parser.parse_args()
     for name, value in DEFAULTS[options.model].items():

@@ -1,6 +1,7 @@
 """Train the model of monophonic folk tunes.
 
     python music.py --data ../../../shared/data --out ../next-note-lstm
+    python music.py --sample ../next-note-lstm
 
 Writes config.json, tokenizer.json and model.safetensors. corpora_music.py says
 what a note word is. Every training tune is seen in seven keys.
@@ -8,9 +9,11 @@ what a note word is. Every training tune is seen in seven keys.
 
 import argparse
 import collections
+import json
 import os
 
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 import corpora_music
@@ -35,19 +38,37 @@ def note_tokenizer(lines):
     return tokenizer
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="folder of the corpora")
-    parser.add_argument("--out", required=True, help="model folder to write")
-    parser.add_argument("--epochs", type=float, default=5.0)
-    parser.add_argument("--width", type=int, default=384)
-    parser.add_argument("--layers", type=int, default=1)
-    parser.add_argument("--dropout", type=float, default=0.2)
-    parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--minutes", type=float, default=1e9,
-                        help="training also ends after so many")
-    options = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+@torch.no_grad()
+def sample_tune(model, tokenizer, temperature, seed, longest=400):
+    """One new tune: each word drawn from the model's probabilities."""
+    generator = torch.Generator().manual_seed(seed)
+    model.eval()
+    ids, state, words = torch.tensor([[1]]), None, []
+    while len(words) < longest:
+        logits, state = model(ids, state)
+        logits[0, -1, 0] = float("-inf")      # never <unk>
+        shares = torch.softmax(logits[0, -1] / temperature, 0)
+        ids = torch.multinomial(shares, 1, generator=generator).view(1, 1)
+        if int(ids) == 1:
+            break
+        words.append(tokenizer.id_to_token(int(ids)))
+    return " ".join(words)
+
+
+def print_tunes(folder, count, temperature):
+    """Tunes of the model in a folder; the seeds are 1, 2, .."""
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    model = recurrent.RNNForCausalLM(config)
+    tensors = load_file(os.path.join(folder, "model.safetensors"))
+    tensors["decoder.weight"] = tensors["embedding.weight"]
+    model.load_state_dict({name: t.float() for name, t in tensors.items()})
+    tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+    for seed in range(1, count + 1):
+        print(sample_tune(model, tokenizer, temperature, seed), end="\n\n")
+
+
+def train_model(options):
     tunes = corpora_music.load_tunes(options.data)
     train = corpora_music.augmented(tunes["train"])
     tokenizer = note_tokenizer(train)
@@ -75,6 +96,31 @@ def main():
          "steps": 64, "rate": options.rate, "clip": 1.0, "head": 0,
          "samples": 0, "exact_from": 0.0,
          "measures": 20, "patience": 4, "seed": SEED}, save)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", help="folder of the corpora")
+    parser.add_argument("--out", help="model folder to write")
+    parser.add_argument("--sample", metavar="FOLDER",
+                        help="print new tunes of this model instead of training")
+    parser.add_argument("--count", type=int, default=3, help="how many tunes")
+    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--epochs", type=float, default=5.0)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--minutes", type=float, default=1e9,
+                        help="training also ends after so many")
+    options = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    if options.sample:
+        print_tunes(options.sample, options.count, options.temperature)
+    elif options.data and options.out:
+        train_model(options)
+    else:
+        parser.error("--data and --out, or --sample, must be given")
 
 
 if __name__ == "__main__":
