@@ -266,3 +266,11 @@ void deadlines_linger(struct deadlines *d, struct watch *w)
     w->linger = true;
     pthread_mutex_unlock(&d->lock);
 }
+
+bool deadlines_late(struct deadlines *d, const struct watch *w)
+{
+    pthread_mutex_lock(&d->lock);
+    bool late = w->late;
+    pthread_mutex_unlock(&d->lock);
+    return late;
+}

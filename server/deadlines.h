@@ -53,6 +53,8 @@ void deadlines_set(struct deadlines *d, struct watch *w, enum watch_phase phase,
 /* WATCH_WAITING; *gone is set when the client closes its side. Until the next _set. */
 void deadlines_wait(struct deadlines *d, struct watch *w, atomic_bool *gone);
 void deadlines_linger(struct deadlines *d, struct watch *w);
+/* Whether the timer has shut it down; a body that was late has been answered 408. */
+bool deadlines_late(struct deadlines *d, const struct watch *w);
 
 /* Whether the client of this socket has closed its side, by the kernel's word. */
 bool deadlines_hung_up(int fd);

@@ -309,6 +309,16 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 
 /* ---- the end of a request -------------------------------------------------------- */
 
+/* The timer may have answered in our place. */
+static void note_late(struct exchange *x)
+{
+    if (x->status || !deadlines_late(x->shared->deadlines, x->watch))
+        return;
+    x->status = problem_row(PROBLEM_SLOW)->status;
+    x->code = problem_row(PROBLEM_SLOW)->code;
+    x->times.total_us = clock_us() - x->start_us;
+}
+
 /* Every request ends here, also those whose client has gone. MHD may have overlooked the
  * client's end if it came with the request (a short read clears its edge), and would keep
  * the connection until it is idle too long. */
@@ -322,6 +332,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
         return;
     *con_cls = NULL;
     uint64_t idle_us = (uint64_t)x->shared->options->idle_timeout_s * 1000000u;
+    note_late(x);
     deadlines_set(x->shared->deadlines, x->watch, WATCH_HEADERS,
                   clock_us() + (deadlines_hung_up(x->fd) ? LAST_US : idle_us));
     exchange_record(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);

@@ -50,6 +50,13 @@ START_TEST(a_body_that_does_not_come_is_answered_408)
     ck_assert(client_closed(&c, 5000));
     client_close(&c);
     still_well(d.port);
+    ask(d.port, "GET", "/metrics", NULL, &r);
+    ck_assert_ptr_nonnull(strstr(r.body, "route=\"/v1/sentiment\",status=\"408\"} 1\n"));
+    reply_done(&r);
+    usleep(100000);
+    char log[8192];
+    daemon_log(&d, log, sizeof log);
+    ck_assert_ptr_nonnull(strstr(log, "\"status\":408,\"code\":\"request_timeout\""));
     ck_assert_int_eq(daemon_stop(&d), 0);
 }
 END_TEST
