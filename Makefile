@@ -51,6 +51,7 @@ help:
 	@echo 'make format     clang-format in place'
 	@echo 'make docker     the container image (docker, or buildah where there is no engine)'
 	@echo 'make install    into PREFIX=$(PREFIX), DESTDIR is respected'
+	@echo 'make clean      removes build/ and all in it'
 
 # Debian packages; a no-op of a few milliseconds once they are there.
 packages:
@@ -176,7 +177,7 @@ install: all
 	install -m 755 $B/seqd $(DESTDIR)$(PREFIX)/bin/seqd
 	for d in weights/*/config.json; do d=$${d%/config.json}; \
 	    install -d $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}; \
-	    install -m 644 $$d/* $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}/; done
+	    install -m 644 $$d/* $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}/ || exit 1; done
 
 clean:
 	rm -rf build
