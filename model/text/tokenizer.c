@@ -511,15 +511,6 @@ const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *n)
     return t->bytes.at + begin;
 }
 
-bool tokenizer_begins_word(const struct tokenizer *t, int32_t id)
-{
-    size_t n;
-    const char *s = tokenizer_bytes(t, id, &n);
-    if (t->kind == MODEL_WORD_LEVEL)
-        return is_used(t, id);
-    return n > 0 && (*s == ' ' || *s == '\n' || *s == '\r' || *s == '\t');
-}
-
 bool tokenizer_word_level(const struct tokenizer *t)
 {
     return t->kind == MODEL_WORD_LEVEL;

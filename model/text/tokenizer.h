@@ -60,10 +60,6 @@ enum err_code tokenizer_decode(const struct tokenizer *t, const int32_t *ids, si
  * ids: 0 bytes. Owned by t, computed at load. This is what word search works with. */
 const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *n);
 
-/* True if the token begins a new word (its bytes begin with a blank or newline, or the
- * model is WordLevel). */
-bool tokenizer_begins_word(const struct tokenizer *t, int32_t id);
-
 /* True if the model knows whole words only (WordLevel). */
 bool tokenizer_word_level(const struct tokenizer *t);
 
