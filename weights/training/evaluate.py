@@ -26,6 +26,10 @@ WEIGHTS = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
 
 
+def quiet(_line):
+    """Only the table is printed."""
+
+
 class Core:
     """The C program, and the folder of test sets."""
 
@@ -61,7 +65,7 @@ def spelled_bits(core, model, test, train):
 
 
 def language_rows(core, data):
-    corpus = corpora_language.load_mixture(data)
+    corpus = corpora_language.load_mixture(data, report=quiet)
     lstm = spelled_bits(core, "next-word-lstm", "next_word.test.txt", corpus["train"])
     ngram = kneser_ney.baseline(WEIGHTS / "next-word-lstm" / "tokenizer.json",
                                 corpus["train"], corpus["test"])
@@ -80,7 +84,7 @@ def language_rows(core, data):
 
 
 def music_rows(core, data):
-    corpus = corpora_music.load_tunes(data)
+    corpus = corpora_music.load_tunes(data, report=quiet)
     train = corpora_music.augmented(corpus["train"])
     got = core.run("score", "next-note-lstm", "next_note.test.txt")
     ngram = kneser_ney.baseline(WEIGHTS / "next-note-lstm" / "tokenizer.json", train,
