@@ -15,7 +15,7 @@
 
 struct tokenizer;
 
-/* Reads dir/tokenizer.json. A component type or option that is not implemented refuses
+/* Reads dir/tokenizer.json. A component type or option that is not known here refuses
  * the file by name (ERR_UNSUPPORTED); never guessed. Also ERR_IO, ERR_FORMAT,
  * ERR_MISMATCH, ERR_LIMIT, ERR_NOMEM. */
 enum err_code tokenizer_load(const char *dir, struct tokenizer **out,
