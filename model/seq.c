@@ -42,14 +42,8 @@ const char *const *seq_cpu_names(void)
 
 static const char *family_name(const struct config *cfg)
 {
-    switch (cfg->arch) {
-    case ARCH_GPT2:
-        return "gpt2";
-    case ARCH_BERT:
-        return "bert";
-    case ARCH_RNN:
-        break;
-    }
+    if (cfg->arch != ARCH_RNN)
+        return cfg->family;
     if (cfg->cell == CELL_LSTM)
         return "lstm";
     return cfg->cell == CELL_GRU ? "gru" : "rnn";
@@ -57,10 +51,10 @@ static const char *family_name(const struct config *cfg)
 
 static enum seq_mask map_mask(const struct config *cfg)
 {
-    if (cfg->arch == ARCH_GPT2)
-        return SEQ_MASK_CAUSAL;
-    if (cfg->arch == ARCH_BERT)
+    if (config_is_encoder(cfg))
         return SEQ_MASK_FULL;
+    if (cfg->arch != ARCH_RNN)
+        return SEQ_MASK_CAUSAL;
     bool pooled = cfg->head == HEAD_LABELS && cfg->pooling == POOL_ATTENTION;
     return pooled ? SEQ_MASK_POOLING : SEQ_MASK_NONE;
 }

@@ -196,23 +196,27 @@ enum err_code seq_feed(const struct seq_model *m, struct seq_worker *w, size_t B
 
 /* ---- inspection ------------------------------------------------------------------ */
 
-/* Receives maps as they are computed, layer by layer; see nets/trace.h. All pointers are
- * valid during the call only. */
-struct seq_attention_sink {
+/* Receives what a pass computes, layer by layer; see nets/trace.h. Either hook may be
+ * NULL. All pointers are valid during the call only. */
+struct seq_sink {
     void *arg;
     /* p [n_keys] of one query row of one head, keys 0..n_keys-1; keys after those are
      * exactly 0 (causal). Pooling: layer 0, head = hop, query 0. Layers come in order;
      * within a layer any order of heads and queries. */
     void (*row)(void *arg, size_t layer, size_t head, size_t query, size_t n_keys,
                 const float *p);
+    /* Hidden rows h [n,D] of positions first..first+n-1 after `layer` layers; 0 = the
+     * embeddings; the last behind the final norm, if there is one. Transformers only. */
+    void (*hidden)(void *arg, size_t layer, size_t first, size_t n, size_t D,
+                   const float *h);
 };
 
 /* One forward pass over one text with the sink attached. If scores is not NULL and the
- * model classifies, it gets the [L] scores of the same pass. ERR_TASK if it has no maps.
+ * model classifies, it gets the [L] scores of the same pass. ERR_TASK if it has no maps
+ * and the sink wants rows.
  */
-enum err_code seq_attention(const struct seq_model *m, struct seq_worker *w,
-                            const struct seq_tokens *tokens,
-                            const struct seq_attention_sink *sink, float *scores,
-                            struct err *err) MUST_CHECK;
+enum err_code seq_inspect(const struct seq_model *m, struct seq_worker *w,
+                          const struct seq_tokens *tokens, const struct seq_sink *sink,
+                          float *scores, struct err *err) MUST_CHECK;
 
 #endif

@@ -235,109 +235,6 @@ static enum err_code read_ids(const json_t *root, struct config *c, struct err *
     return code;
 }
 
-/* ---- what one family's keys say together ------------------------------------------- */
-
-static enum err_code read_nonlinearity(const json_t *root, struct config *c,
-                                       struct err *err)
-{
-    static const char *const words[] = {"tanh", "relu"};
-    static const enum cell cells[] = {CELL_RNN_TANH, CELL_RNN_RELU};
-    size_t which = 0;
-    if (!json_read_has(root, "nonlinearity"))
-        return ERR_OK;
-    enum err_code code =
-        json_read_choice(root, NAME, "nonlinearity", words, 2, &which, err);
-    if (code != ERR_OK)
-        return code;
-    if (c->cell != CELL_RNN_TANH)
-        return err_set(err, ERR_MISMATCH,
-                       "%s: nonlinearity is for cell \"rnn\", cell is "
-                       "\"%s\"",
-                       NAME, c->cell == CELL_LSTM ? "lstm" : "gru");
-    c->cell = cells[which];
-    return ERR_OK;
-}
-
-static enum err_code check_causal_rnn(const json_t *root, const struct config *c,
-                                      struct err *err)
-{
-    static const char *const others[] = {"pooling", "attention_size", "attention_hops"};
-    for (size_t i = 0; i < 3; i++)
-        if (json_read_has(root, others[i]))
-            return err_set(err, ERR_MISMATCH,
-                           "%s: %s is for RNNForSequenceClassification, "
-                           "architectures says %s",
-                           NAME, others[i], c->architecture);
-    if (c->bidirectional)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "%s: bidirectional is true, but %s predicts "
-                       "from the left only",
-                       NAME, c->architecture);
-    if (c->tied && c->hidden != c->width)
-        return err_set(err, ERR_MISMATCH,
-                       "%s: tie_word_embeddings wants equal sizes, but "
-                       "hidden_size is %zu and embedding_dim %zu",
-                       NAME, c->hidden, c->width);
-    return ERR_OK;
-}
-
-static enum err_code check_pooling(const json_t *root, struct config *c, struct err *err)
-{
-    if (!json_read_has(root, "pooling"))
-        return err_set(err, ERR_FORMAT, "%s: pooling is missing, %s wants it", NAME,
-                       c->architecture);
-    if (c->tied)
-        return err_set(err, ERR_MISMATCH,
-                       "%s: tie_word_embeddings is for RNNForCausalLM, "
-                       "architectures says %s",
-                       NAME, c->architecture);
-    if (c->pooling == POOL_ATTENTION) {
-        if (!c->attention_size)
-            return err_set(err, ERR_FORMAT,
-                           "%s: attention_size is missing, pooling "
-                           "\"attention\" wants it",
-                           NAME);
-        c->hops = c->hops ? c->hops : 1;
-    } else if (c->attention_size || c->hops) {
-        return err_set(err, ERR_MISMATCH, "%s: %s is for pooling \"attention\" only",
-                       NAME, c->attention_size ? "attention_size" : "attention_hops");
-    }
-    return ERR_OK;
-}
-
-static enum err_code check_rnn(const json_t *root, struct config *c, struct err *err)
-{
-    enum err_code code = read_nonlinearity(root, c, err);
-    if (code != ERR_OK)
-        return code;
-    return c->head == HEAD_LM ? check_causal_rnn(root, c, err)
-                              : check_pooling(root, c, err);
-}
-
-static enum err_code check_heads(const struct config *c, const char *width_key,
-                                 const char *heads_key, struct err *err)
-{
-    if (c->width % c->n_heads != 0)
-        return err_set(err, ERR_MISMATCH, "%s: %s %zu is no multiple of %s %zu", NAME,
-                       width_key, c->width, heads_key, c->n_heads);
-    return ERR_OK;
-}
-
-static enum err_code check_family(const json_t *root, struct config *c, struct err *err)
-{
-    switch (c->arch) {
-    case ARCH_RNN:
-        return check_rnn(root, c, err);
-    case ARCH_GPT2:
-        if (!c->mlp_width)
-            c->mlp_width = 4 * c->width;
-        return check_heads(c, "n_embd", "n_head", err);
-    case ARCH_BERT:
-        return check_heads(c, "hidden_size", "num_attention_heads", err);
-    }
-    return err_set(err, ERR_BUG, "%s: unknown family", NAME);
-}
-
 /* ---- how large it all is ----------------------------------------------------------- */
 
 /* *sum += rows * columns, or SIZE_MAX for good once it does not fit. */
@@ -393,10 +290,11 @@ static enum err_code read_root(const json_t *root, struct config *c, struct err 
     assert(a);
     c->arch = a->family->arch;
     c->head = a->head;
+    c->family = a->family->model_type;
     snprintf(c->architecture, sizeof c->architecture, "%s", a->name);
     code = read_keys(root, a->family, c, err);
     if (code == ERR_OK)
-        code = check_family(root, c, err);
+        code = a->family->check(root, c, err);
     if (code == ERR_OK)
         code = read_ids(root, c, err);
     if (code == ERR_OK && c->head == HEAD_LABELS)

@@ -13,32 +13,78 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum arch { ARCH_RNN, ARCH_GPT2, ARCH_BERT };
-enum head { HEAD_LM, HEAD_LABELS };
+enum arch {
+    ARCH_RNN,
+    ARCH_GPT2,
+    ARCH_LLAMA, /* and Mistral, Qwen2, Qwen3 */
+    ARCH_BERT,  /* and DistilBERT, RoBERTa, ELECTRA, MPNet */
+    ARCH_MODERNBERT
+};
+/* What stands behind the layers: an output layer over the vocabulary (for the next token,
+ * or for masked ones), a classifier, or nothing. */
+enum head { HEAD_LM, HEAD_MASKED_LM, HEAD_LABELS, HEAD_NONE };
+/* Post-norm encoders differ in names, in the embeddings and in their heads. RoBERTa's
+ * also stands for XLM-R and CamemBERT. */
+enum layout {
+    LAYOUT_BERT,
+    LAYOUT_DISTILBERT,
+    LAYOUT_ROBERTA,
+    LAYOUT_ELECTRA,
+    LAYOUT_MPNET
+};
 enum cell { CELL_LSTM, CELL_GRU, CELL_RNN_TANH, CELL_RNN_RELU };
-enum pooling { POOL_LAST, POOL_MEAN, POOL_MAX, POOL_ATTENTION };
+enum pooling { POOL_LAST, POOL_MEAN, POOL_MAX, POOL_ATTENTION, POOL_FIRST };
 enum act { ACT_GELU_ERF, ACT_GELU_TANH, ACT_RELU, ACT_SILU, ACT_TANH };
-/* What the scores of a classifier head mean (problem_type of transformers). */
+/* What the scores of a classifier head mean (problem_type of transformers). A single
+ * label without problem_type is a sigmoid, as in transformers' pipeline. */
 enum problem { PROBLEM_SINGLE_LABEL, PROBLEM_MULTI_LABEL, PROBLEM_REGRESSION };
+
+/* Rotary positions: rope_scaling (rope_parameters since transformers 5). A dynamic one is
+ * the default within the context, which is all that is served. */
+enum rope_kind { ROPE_NONE, ROPE_DEFAULT, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3 };
+struct rope_config {
+    enum rope_kind kind;
+    double theta;
+    double factor;
+    double low_freq_factor, high_freq_factor; /* LLAMA3 */
+    double original_context;                  /* LLAMA3, YARN */
+    double beta_fast, beta_slow;              /* YARN */
+    double attention_factor;                  /* YARN; of cos and sin */
+};
 
 /* Fields that a family does not have are 0. */
 struct config {
     enum arch arch;
+    enum layout layout; /* BERT */
     enum head head;
     char architecture[64]; /* architectures[0], e.g. "GPT2LMHeadModel" */
+    const char *family;    /* model_type of the family, e.g. "gpt2"; static */
 
     size_t vocab; /* V */
     size_t width; /* D; RNN: embedding_dim I */
     size_t n_layers;
-    size_t n_heads;
-    size_t mlp_width; /* F */
-    size_t context;   /* most positions; 0 = no limit */
-    size_t n_types;   /* BERT's token types */
+    size_t n_heads;         /* N */
+    size_t n_kv_heads;      /* K, divides N; = N unless grouped */
+    size_t head_width;      /* E */
+    size_t mlp_width;       /* F */
+    size_t context;         /* most positions of a text; 0 = no limit */
+    size_t first_position;  /* row of the position table for a text's first token */
+    size_t n_types;         /* BERT's token types */
+    size_t embedding_width; /* ELECTRA; else D */
+    size_t window;          /* a position sees those less than this far away; 0 = all */
+    size_t window_every;    /* ModernBERT: layers i with i % this == 0 see all */
+    size_t first_window;    /* Qwen: layers before this one see all */
+    size_t n_buckets;       /* MPNet relative_attention_num_buckets */
     float norm_eps;
     enum act act;
+    enum act head_act;   /* of the head's own layer */
     bool scale_by_layer; /* GPT-2 scale_attn_by_inverse_layer_idx */
     bool unscaled;       /* GPT-2 scale_attn_weights false */
-    bool tied;           /* output layer = embeddings */
+    bool qkv_bias, attention_bias, mlp_bias, norm_bias; /* Llama, ModernBERT */
+    bool head_bias, output_bias;                        /* ModernBERT */
+    bool qk_norm;                                       /* Qwen3 */
+    bool tied;                                          /* output layer = embeddings */
+    struct rope_config rope, window_rope; /* of all layers; of those with a window */
 
     enum cell cell;
     size_t hidden; /* H */
@@ -55,6 +101,12 @@ struct config {
     /* -1: not given, or not an id of this vocabulary. Of a list the first counts. */
     int32_t bos_id, eos_id, pad_id;
 };
+
+/* True if a position sees those behind it as well. */
+static inline bool config_is_encoder(const struct config *c)
+{
+    return c->arch == ARCH_BERT || c->arch == ARCH_MODERNBERT;
+}
 
 /* Reads dir/config.json. ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_MISMATCH, ERR_LIMIT,
  * ERR_NOMEM. */

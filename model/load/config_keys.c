@@ -3,24 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COUNT(table) (sizeof(table) / sizeof *(table))
-#define FIELD(name)  offsetof(struct config, name)
-
-enum {
-    VOCAB_MAX = 1 << 24,
-    WIDTH_MAX = 1 << 16,
-    MLP_MAX = 1 << 20,
-    CONTEXT_MAX = 1 << 20,
-    HEADS_MAX = 1024,
-    LAYERS_MAX = 512,
-    RNN_LAYERS_MAX = 16,
-    HOPS_MAX = 64,
-    TYPES_MAX = 4096
-};
-
 /* The words of transformers' ACT2FN that mean a function of the kernels. gelu_fast and
  * gelu_accurate are the tanh formula written differently. */
-static const struct key_choice ACTS[] = {
+const struct key_choice CONFIG_ACTS[] = {
     {"gelu", ACT_GELU_ERF},
     {"gelu_python", ACT_GELU_ERF},
     {"gelu_new", ACT_GELU_TANH},
@@ -32,138 +17,6 @@ static const struct key_choice ACTS[] = {
     {"swish", ACT_SILU},
     {"tanh", ACT_TANH},
     {NULL, 0},
-};
-
-static const struct key_choice CELLS[] = {
-    {"lstm", CELL_LSTM},
-    {"gru", CELL_GRU},
-    {"rnn", CELL_RNN_TANH}, /* unless `nonlinearity` says relu */
-    {NULL, 0},
-};
-
-static const struct key_choice POOLINGS[] = {
-    {"last", POOL_LAST},           {"mean", POOL_MEAN}, {"max", POOL_MAX},
-    {"attention", POOL_ATTENTION}, {NULL, 0},
-};
-
-#define SIZE(key, field, low, high)                                                      \
-    {                                                                                    \
-        .name = (key), .kind = KEY_SIZE, .required = true, .offset = FIELD(field),       \
-        .min = (low), .max = (high)                                                      \
-    }
-#define SIZE_OR(key, field, low, high, absent)                                           \
-    {                                                                                    \
-        .name = (key), .kind = KEY_SIZE, .offset = FIELD(field), .min = (low),           \
-        .max = (high), .fallback = (absent)                                              \
-    }
-#define BOOL_OR(key, field, absent)                                                      \
-    {                                                                                    \
-        .name = (key), .kind = KEY_BOOL, .offset = FIELD(field), .fallback = (absent)    \
-    }
-#define CHOICE_OR(key, field, words, absent)                                             \
-    {                                                                                    \
-        .name = (key), .kind = KEY_CHOICE, .offset = FIELD(field), .choices = (words),   \
-        .fallback = (absent)                                                             \
-    }
-#define EPS_OR(key, absent)                                                              \
-    {                                                                                    \
-        .name = (key), .kind = KEY_REAL, .offset = FIELD(norm_eps), .real_min = 1e-30,   \
-        .real_max = 1, .real_fallback = (absent)                                         \
-    }
-#define ONLY(key, value)                                                                 \
-    {                                                                                    \
-        .name = (key), .kind = KEY_ONLY, .only = (value)                                 \
-    }
-#define EMPTY(key)                                                                       \
-    {                                                                                    \
-        .name = (key), .kind = KEY_EMPTY                                                 \
-    }
-
-static const struct config_key RNN_KEYS[] = {
-    {.name = "cell",
-     .kind = KEY_CHOICE,
-     .required = true,
-     .offset = FIELD(cell),
-     .choices = CELLS},
-    SIZE("vocab_size", vocab, 1, VOCAB_MAX),
-    SIZE("embedding_dim", width, 1, WIDTH_MAX),
-    SIZE("hidden_size", hidden, 1, WIDTH_MAX),
-    SIZE("num_layers", n_layers, 1, RNN_LAYERS_MAX),
-    BOOL_OR("bidirectional", bidirectional, false),
-    BOOL_OR("bias", bias, true),
-    BOOL_OR("tie_word_embeddings", tied, false),
-    CHOICE_OR("pooling", pooling, POOLINGS, POOL_LAST),
-    SIZE_OR("attention_size", attention_size, 1, WIDTH_MAX, 0),
-    SIZE_OR("attention_hops", hops, 1, HOPS_MAX, 0),
-    ONLY("proj_size", "0"),
-};
-
-/* config.c reads nonlinearity itself; batch_first does not touch the weights. */
-static const char *const RNN_OTHER[] = {"nonlinearity", "dropout", "batch_first", NULL};
-
-static const struct config_key GPT2_KEYS[] = {
-    SIZE("vocab_size", vocab, 1, VOCAB_MAX),
-    SIZE("n_positions", context, 1, CONTEXT_MAX),
-    SIZE("n_embd", width, 1, WIDTH_MAX),
-    SIZE("n_layer", n_layers, 1, LAYERS_MAX),
-    SIZE("n_head", n_heads, 1, HEADS_MAX),
-    SIZE_OR("n_inner", mlp_width, 1, MLP_MAX, 0), /* 0: 4 * n_embd */
-    CHOICE_OR("activation_function", act, ACTS, ACT_GELU_TANH),
-    EPS_OR("layer_norm_epsilon", 1e-5),
-    {.name = "scale_attn_weights",
-     .kind = KEY_NEGATE,
-     .offset = FIELD(unscaled),
-     .fallback = false},
-    BOOL_OR("scale_attn_by_inverse_layer_idx", scale_by_layer, false),
-    BOOL_OR("tie_word_embeddings", tied, true),
-    ONLY("add_cross_attention", "false"),
-    ONLY("is_encoder_decoder", "false"),
-    EMPTY("pruned_heads"),
-};
-
-/* reorder_and_upcast_attn is about the range of half precision; nothing here computes in
- * it. summary_* belong to a head that is not served. */
-static const char *const GPT2_OTHER[] = {
-    "attn_pdrop",
-    "embd_pdrop",
-    "resid_pdrop",
-    "n_ctx",
-    "is_decoder",
-    "predict_special_tokens",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "reorder_and_upcast_attn",
-    NULL,
-};
-
-static const struct config_key BERT_KEYS[] = {
-    SIZE("vocab_size", vocab, 1, VOCAB_MAX),
-    SIZE("max_position_embeddings", context, 1, CONTEXT_MAX),
-    SIZE("hidden_size", width, 1, WIDTH_MAX),
-    SIZE("num_hidden_layers", n_layers, 1, LAYERS_MAX),
-    SIZE("num_attention_heads", n_heads, 1, HEADS_MAX),
-    SIZE("intermediate_size", mlp_width, 1, MLP_MAX),
-    SIZE_OR("type_vocab_size", n_types, 1, TYPES_MAX, 2),
-    CHOICE_OR("hidden_act", act, ACTS, ACT_GELU_ERF),
-    EPS_OR("layer_norm_eps", 1e-12),
-    ONLY("position_embedding_type", "\"absolute\""),
-    ONLY("is_decoder", "false"),
-    ONLY("add_cross_attention", "false"),
-    ONLY("is_encoder_decoder", "false"),
-    EMPTY("pruned_heads"),
-};
-
-/* pooler_* and directionality are notes of the original TensorFlow files. */
-static const char *const BERT_OTHER[] = {
-    "hidden_dropout_prob",  "attention_probs_dropout_prob",
-    "classifier_dropout",   "directionality",
-    "pooler_fc_size",       "pooler_num_attention_heads",
-    "pooler_num_fc_layers", "pooler_size_per_head",
-    "pooler_type",          "tie_word_embeddings",
-    "output_past",          NULL,
 };
 
 /* Keys that every config of transformers may hold and that change no answer here: notes,
@@ -242,23 +95,16 @@ static const char *const ANY_FAMILY[] = {
     NULL,
 };
 
-static const struct config_family RNN = {"rnn", ARCH_RNN, RNN_KEYS, COUNT(RNN_KEYS),
-                                         RNN_OTHER};
-static const struct config_family GPT2 = {"gpt2", ARCH_GPT2, GPT2_KEYS, COUNT(GPT2_KEYS),
-                                          GPT2_OTHER};
-static const struct config_family BERT = {"bert", ARCH_BERT, BERT_KEYS, COUNT(BERT_KEYS),
-                                          BERT_OTHER};
-
 static const struct config_architecture ARCHITECTURES[] = {
-    {"RNNForCausalLM", HEAD_LM, &RNN},
-    {"RNNForSequenceClassification", HEAD_LABELS, &RNN},
-    {"GPT2LMHeadModel", HEAD_LM, &GPT2},
-    {"BertForSequenceClassification", HEAD_LABELS, &BERT},
+    {"RNNForCausalLM", HEAD_LM, &CONFIG_RNN},
+    {"RNNForSequenceClassification", HEAD_LABELS, &CONFIG_RNN},
+    {"GPT2LMHeadModel", HEAD_LM, &CONFIG_GPT2},
+    {"BertForSequenceClassification", HEAD_LABELS, &CONFIG_BERT},
 };
 
 const struct config_architecture *config_keys_find(const char *architecture)
 {
-    for (size_t i = 0; i < COUNT(ARCHITECTURES); i++)
+    for (size_t i = 0; i < CONFIG_COUNT(ARCHITECTURES); i++)
         if (strcmp(ARCHITECTURES[i].name, architecture) == 0)
             return &ARCHITECTURES[i];
     return NULL;
@@ -267,7 +113,8 @@ const struct config_architecture *config_keys_find(const char *architecture)
 const char *config_keys_served(char buf[CONFIG_KEYS_LIST_BYTES])
 {
     size_t used = 0;
-    for (size_t i = 0; i < COUNT(ARCHITECTURES) && used < CONFIG_KEYS_LIST_BYTES; i++)
+    for (size_t i = 0; i < CONFIG_COUNT(ARCHITECTURES) && used < CONFIG_KEYS_LIST_BYTES;
+         i++)
         used += (size_t)snprintf(buf + used, CONFIG_KEYS_LIST_BYTES - used, "%s%s",
                                  i ? ", " : "", ARCHITECTURES[i].name);
     return buf;
@@ -287,4 +134,17 @@ bool config_keys_known(const struct config_family *family, const char *key)
         if (strcmp(family->keys[i].name, key) == 0)
             return true;
     return is_in(family->irrelevant, key) || is_in(ANY_FAMILY, key);
+}
+
+enum err_code config_keys_heads(struct config *c, const char *width_key,
+                                const char *heads_key, struct err *err)
+{
+    if (c->head_width == 0 && c->width % c->n_heads != 0)
+        return err_set(err, ERR_MISMATCH, "config.json: %s %zu is no multiple of %s %zu",
+                       width_key, c->width, heads_key, c->n_heads);
+    if (c->head_width == 0)
+        c->head_width = c->width / c->n_heads;
+    if (c->n_kv_heads == 0)
+        c->n_kv_heads = c->n_heads;
+    return ERR_OK;
 }

@@ -5,6 +5,7 @@
 
 #include "model/load/config.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -40,7 +41,11 @@ struct config_family {
     const struct config_key *keys;
     size_t n_keys;
     const char *const *irrelevant; /* keys that change nothing here; NULL ends */
+    /* What the keys say together, and what no table can say; labels are not read yet. */
+    enum err_code (*check)(const json_t *root, struct config *c, struct err *err);
 };
+
+extern const struct config_family CONFIG_RNN, CONFIG_GPT2, CONFIG_BERT;
 
 struct config_architecture {
     const char *name;
@@ -58,5 +63,63 @@ const char *config_keys_served(char buf[CONFIG_KEYS_LIST_BYTES]);
 /* True if the key is in a table of the family or known to change nothing in any family.
  */
 bool config_keys_known(const struct config_family *family, const char *key);
+
+/* The words of transformers' ACT2FN that mean a function of the kernels. */
+extern const struct key_choice CONFIG_ACTS[];
+
+/* Fills head_width and n_kv_heads where they are 0. ERR_MISMATCH if the heads don't
+ * divide the width. */
+enum err_code config_keys_heads(struct config *c, const char *width_key,
+                                const char *heads_key, struct err *err) MUST_CHECK;
+
+/* ---- for the tables of a family ---------------------------------------------------- */
+
+#define CONFIG_COUNT(table) (sizeof(table) / sizeof *(table))
+#define FIELD(name)         offsetof(struct config, name)
+
+enum {
+    VOCAB_MAX = 1 << 24,
+    WIDTH_MAX = 1 << 16,
+    MLP_MAX = 1 << 20,
+    CONTEXT_MAX = 1 << 20,
+    HEADS_MAX = 1024,
+    LAYERS_MAX = 512,
+    RNN_LAYERS_MAX = 16,
+    HOPS_MAX = 64,
+    TYPES_MAX = 4096
+};
+
+#define SIZE(key, field, low, high)                                                      \
+    {                                                                                    \
+        .name = (key), .kind = KEY_SIZE, .required = true, .offset = FIELD(field),       \
+        .min = (low), .max = (high)                                                      \
+    }
+#define SIZE_OR(key, field, low, high, absent)                                           \
+    {                                                                                    \
+        .name = (key), .kind = KEY_SIZE, .offset = FIELD(field), .min = (low),           \
+        .max = (high), .fallback = (absent)                                              \
+    }
+#define BOOL_OR(key, field, absent)                                                      \
+    {                                                                                    \
+        .name = (key), .kind = KEY_BOOL, .offset = FIELD(field), .fallback = (absent)    \
+    }
+#define CHOICE_OR(key, field, words, absent)                                             \
+    {                                                                                    \
+        .name = (key), .kind = KEY_CHOICE, .offset = FIELD(field), .choices = (words),   \
+        .fallback = (absent)                                                             \
+    }
+#define EPS_OR(key, absent)                                                              \
+    {                                                                                    \
+        .name = (key), .kind = KEY_REAL, .offset = FIELD(norm_eps), .real_min = 1e-30,   \
+        .real_max = 1, .real_fallback = (absent)                                         \
+    }
+#define ONLY(key, value)                                                                 \
+    {                                                                                    \
+        .name = (key), .kind = KEY_ONLY, .only = (value)                                 \
+    }
+#define EMPTY(key)                                                                       \
+    {                                                                                    \
+        .name = (key), .kind = KEY_EMPTY                                                 \
+    }
 
 #endif

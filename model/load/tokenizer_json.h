@@ -9,6 +9,7 @@
 #define SEQ_LOAD_TOKENIZER_JSON_H
 
 #include "model/base/err.h"
+#include "model/load/tokenizer_role.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@ enum {
     PLAN_MAX_ADDED = 1 << 14,   /* added tokens */
     PLAN_MAX_ADDED_BYTES = 256, /* of one added token */
     PLAN_MAX_STEPS = 64,        /* normalizers, pre-tokenizers or decoders */
-    PLAN_MAX_SPECIALS = 64,     /* special tokens that a template puts on one side */
+    PLAN_MAX_SPECIALS = 64      /* special tokens of a template */
 };
 
 /* Bytes in the plan's own memory, with a terminating zero behind them; at is NULL if the
@@ -117,13 +118,21 @@ struct plan_special {
     uint8_t type;
 };
 
-/* All post-processors together, for a single text. */
+/* Where special tokens stand around the texts. */
+struct plan_template {
+    bool served;     /* each of the texts stands in it once */
+    bool swapped;    /* of a pair: the second text comes first */
+    uint8_t type[2]; /* of the first text's own tokens, of the second's */
+    size_t n[3];     /* specials before, between and behind the texts; of a single one
+                        before and behind it */
+    struct plan_special specials[PLAN_MAX_SPECIALS]; /* those, in order */
+};
+
+/* All post-processors together. */
 struct plan_post {
     bool trim;        /* offsets leave out blanks */
-    bool trim_prefix; /* the text's first blank may be one that was put there */
-    uint8_t type;     /* of the text's own tokens */
-    size_t n_before, n_after;
-    struct plan_special before[PLAN_MAX_SPECIALS], after[PLAN_MAX_SPECIALS];
+    bool trim_prefix; /* a text's first blank may be one that was put there */
+    struct plan_template single, pair;
 };
 
 struct plan_added {
@@ -165,6 +174,8 @@ struct tokenizer_plan {
     struct plan_post post;
     struct plan_added *added;
     struct plan_model model;
+    /* What other files of the folder call these tokens; at is NULL if they don't. */
+    struct plan_text roles[TOKENIZER_ROLES];
     struct plan_block *blocks; /* what the texts and lists above live in */
 };
 

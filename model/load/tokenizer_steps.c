@@ -9,19 +9,11 @@
 static const char where_normalizer[] = "tokenizer.json: normalizer";
 static const char where_splitter[] = "tokenizer.json: pre_tokenizer";
 static const char where_decoder[] = "tokenizer.json: decoder";
-static const char where_post[] = "tokenizer.json: post_processor";
 
 /* ---- lists of components --------------------------------------------------------- */
 
-/* The components of `value` in order, Sequences unrolled: borrowed from the tree. */
-struct components {
-    const json_t *at[PLAN_MAX_STEPS];
-    size_t n;
-};
-
-/* A Sequence keeps its members under `list_key`. Depth is bounded by the JSON's. */
-static enum err_code unroll(const json_t *value, const char *where, const char *list_key,
-                            struct components *out, struct err *err)
+enum err_code plan_unroll(const json_t *value, const char *where, const char *list_key,
+                          struct plan_components *out, struct err *err)
 {
     if (!value || json_is_null(value))
         return ERR_OK;
@@ -45,7 +37,7 @@ static enum err_code unroll(const json_t *value, const char *where, const char *
         if (!json_is_object(member))
             return err_set(err, ERR_FORMAT, "%s: %s: want objects in the list", where,
                            list_key);
-        code = unroll(member, where, list_key, out, err);
+        code = plan_unroll(member, where, list_key, out, err);
     }
     return code;
 }
@@ -210,8 +202,8 @@ static enum err_code read_normalizer(struct tokenizer_plan *p, const json_t *o,
 enum err_code plan_normalizers(struct tokenizer_plan *p, const json_t *value,
                                struct err *err)
 {
-    struct components list = {.n = 0};
-    enum err_code code = unroll(value, where_normalizer, "normalizers", &list, err);
+    struct plan_components list = {.n = 0};
+    enum err_code code = plan_unroll(value, where_normalizer, "normalizers", &list, err);
     if (code != ERR_OK)
         return code;
     p->normalizers = plan_alloc(p, list.n, sizeof *p->normalizers);
@@ -346,8 +338,8 @@ static enum err_code read_splitter(struct tokenizer_plan *p, const json_t *o,
 enum err_code plan_splitters(struct tokenizer_plan *p, const json_t *value,
                              struct err *err)
 {
-    struct components list = {.n = 0};
-    enum err_code code = unroll(value, where_splitter, "pretokenizers", &list, err);
+    struct plan_components list = {.n = 0};
+    enum err_code code = plan_unroll(value, where_splitter, "pretokenizers", &list, err);
     if (code != ERR_OK)
         return code;
     p->splitters = plan_alloc(p, list.n, sizeof *p->splitters);
@@ -446,8 +438,8 @@ static enum err_code read_decoder(struct tokenizer_plan *p, const json_t *o,
 enum err_code plan_decoders(struct tokenizer_plan *p, const json_t *value,
                             struct err *err)
 {
-    struct components list = {.n = 0};
-    enum err_code code = unroll(value, where_decoder, "decoders", &list, err);
+    struct plan_components list = {.n = 0};
+    enum err_code code = plan_unroll(value, where_decoder, "decoders", &list, err);
     if (code != ERR_OK)
         return code;
     p->has_decoder = value && !json_is_null(value);
@@ -456,173 +448,5 @@ enum err_code plan_decoders(struct tokenizer_plan *p, const json_t *value,
         return no_memory(where_decoder, err);
     for (; code == ERR_OK && p->n_decoders < list.n; p->n_decoders++)
         code = read_decoder(p, list.at[p->n_decoders], &p->decoders[p->n_decoders], err);
-    return code;
-}
-
-/* ---- post-processors ------------------------------------------------------------- */
-
-/* Puts a special token before or after the text. */
-static enum err_code put_special(struct plan_post *post, bool after,
-                                 struct plan_special special, struct err *err)
-{
-    size_t *n = after ? &post->n_after : &post->n_before;
-    if (*n == PLAN_MAX_SPECIALS)
-        return err_set(err, ERR_LIMIT, "%s: more than %d special tokens on one side",
-                       where_post, PLAN_MAX_SPECIALS);
-    (after ? post->after : post->before)[(*n)++] = special;
-    return ERR_OK;
-}
-
-static enum err_code read_type(const json_t *o, uint8_t *out, struct err *err)
-{
-    int64_t type = 0;
-    enum err_code code = json_read_integer(o, where_post, "type_id",
-                                           (struct json_range){0, UINT8_MAX}, &type, err);
-    *out = (uint8_t)type;
-    return code;
-}
-
-/* {"SpecialToken": {"id": name, "type_id": t}}; special_tokens[name].ids are its ids. */
-static enum err_code read_template_special(struct plan_post *post, const json_t *o,
-                                           const json_t *tokens, bool after,
-                                           struct err *err)
-{
-    const char *name = NULL;
-    json_t *token = NULL, *ids = NULL;
-    struct plan_special special = {0};
-    enum err_code code = read_type(o, &special.type, err);
-    if (code == ERR_OK)
-        code = json_read_string(o, where_post, "id", &name, err);
-    if (code == ERR_OK)
-        code = json_read_object(tokens, "tokenizer.json: post_processor: special_tokens",
-                                name, &token, err);
-    if (code == ERR_OK)
-        code = json_read_array(token, where_post, "ids", &ids, err);
-    for (size_t i = 0; code == ERR_OK && i < json_array_size(ids); i++) {
-        const json_t *id = json_array_get(ids, i);
-        json_int_t value = json_integer_value(id);
-        if (!json_is_integer(id) || value < 0 || value >= PLAN_MAX_IDS)
-            return err_set(err, ERR_FORMAT, "%s: special_tokens: %.60s: want ids 0 to %d",
-                           where_post, name, PLAN_MAX_IDS - 1);
-        special.id = (int32_t)value;
-        code = put_special(post, after, special, err);
-    }
-    return code;
-}
-
-static enum err_code read_template(struct plan_post *post, const json_t *o,
-                                   struct err *err)
-{
-    static const char *const known[] = {"type", "single", "pair", "special_tokens"};
-    json_t *single = NULL, *tokens = NULL;
-    enum err_code code = json_read_known(o, where_post, known, 4, err);
-    if (code == ERR_OK)
-        code = json_read_array(o, where_post, "single", &single, err);
-    if (code == ERR_OK)
-        code = json_read_object(o, where_post, "special_tokens", &tokens, err);
-    bool seen = false;
-    for (size_t i = 0; code == ERR_OK && i < json_array_size(single); i++) {
-        const json_t *piece = json_array_get(single, i);
-        const json_t *special = json_object_get(piece, "SpecialToken");
-        const json_t *sequence = json_object_get(piece, "Sequence");
-        const char *id = NULL;
-        if (json_is_object(special)) {
-            code = read_template_special(post, special, tokens, seen, err);
-            continue;
-        }
-        if (!json_is_object(sequence))
-            return err_set(err, ERR_FORMAT,
-                           "%s: single: want SpecialToken or Sequence objects",
-                           where_post);
-        code = json_read_string(sequence, where_post, "id", &id, err);
-        if (code == ERR_OK && (seen || strcmp(id, "A") != 0))
-            return err_set(err, ERR_UNSUPPORTED,
-                           "%s: single: only one Sequence, A, is served", where_post);
-        if (code == ERR_OK)
-            code = read_type(sequence, &post->type, err);
-        seen = true;
-    }
-    if (code == ERR_OK && !seen)
-        return err_set(err, ERR_UNSUPPORTED, "%s: single: it has no Sequence",
-                       where_post);
-    return code;
-}
-
-/* "cls": ["[CLS]", 101] */
-static enum err_code read_pair(struct plan_post *post, const json_t *o, const char *key,
-                               bool after, struct err *err)
-{
-    json_t *pair = NULL;
-    enum err_code code = json_read_array(o, where_post, key, &pair, err);
-    if (code != ERR_OK)
-        return code;
-    const json_t *id = json_array_get(pair, 1);
-    json_int_t value = json_integer_value(id);
-    if (json_array_size(pair) != 2 || !json_is_string(json_array_get(pair, 0)) ||
-        !json_is_integer(id) || value < 0 || value >= PLAN_MAX_IDS)
-        return err_set(err, ERR_FORMAT, "%s: %s: want a token and its id 0 to %d",
-                       where_post, key, PLAN_MAX_IDS - 1);
-    return put_special(post, after, (struct plan_special){(int32_t)value, 0}, err);
-}
-
-static enum err_code read_trim(struct plan_post *post, const json_t *o, struct err *err)
-{
-    bool trim = false, prefix = false;
-    enum err_code code = json_read_bool(o, where_post, "trim_offsets", &trim, err);
-    if (code == ERR_OK)
-        code = json_read_bool(o, where_post, "add_prefix_space", &prefix, err);
-    if (code == ERR_OK && trim && (post->trim || post->n_before || post->n_after))
-        return err_set(err, ERR_UNSUPPORTED,
-                       "%s: trim_offsets behind another post-processor is not served",
-                       where_post);
-    if (trim) {
-        post->trim = true;
-        post->trim_prefix = prefix;
-    }
-    return code;
-}
-
-enum post_kind { POST_TEMPLATE, POST_BERT, POST_ROBERTA, POST_BYTE_LEVEL };
-
-static enum err_code read_post(struct plan_post *post, const json_t *o, bool *placed,
-                               struct err *err)
-{
-    static const char *const names[] = {[POST_TEMPLATE] = "TemplateProcessing",
-                                        [POST_BERT] = "BertProcessing",
-                                        [POST_ROBERTA] = "RobertaProcessing",
-                                        [POST_BYTE_LEVEL] = "ByteLevel"};
-    static const char *const roberta[] = {"type", "sep", "cls", "trim_offsets",
-                                          "add_prefix_space"};
-    static const char *const byte_level[] = {"type", "add_prefix_space", "trim_offsets",
-                                             "use_regex"};
-    size_t kind = 0;
-    enum err_code code = json_read_choice(o, where_post, "type", names, 4, &kind, err);
-    if (code != ERR_OK)
-        return code;
-    if (kind == POST_BYTE_LEVEL) {
-        code = json_read_known(o, where_post, byte_level, 4, err);
-        return code ? code : read_trim(post, o, err);
-    }
-    if (*placed)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "%s: only one that adds special tokens is served", where_post);
-    *placed = true;
-    if (kind == POST_TEMPLATE)
-        return read_template(post, o, err);
-    code = json_read_known(o, where_post, roberta, kind == POST_ROBERTA ? 5 : 3, err);
-    if (code == ERR_OK && kind == POST_ROBERTA)
-        code = read_trim(post, o, err);
-    if (code == ERR_OK)
-        code = read_pair(post, o, "cls", false, err);
-    return code ? code : read_pair(post, o, "sep", true, err);
-}
-
-enum err_code plan_post(struct tokenizer_plan *p, const json_t *value, struct err *err)
-{
-    struct components list = {.n = 0};
-    bool placed = false;
-    enum err_code code = unroll(value, where_post, "processors", &list, err);
-    for (size_t i = 0; code == ERR_OK && i < list.n; i++)
-        code = read_post(&p->post, list.at[i], &placed, err);
     return code;
 }

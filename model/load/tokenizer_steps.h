@@ -14,6 +14,17 @@ void *plan_alloc(struct tokenizer_plan *p, size_t count, size_t size);
 enum err_code plan_keep(struct tokenizer_plan *p, const json_t *string,
                         struct plan_text *out, struct err *err) MUST_CHECK;
 
+/* Components in order: borrowed from the tree. */
+struct plan_components {
+    const json_t *at[PLAN_MAX_STEPS];
+    size_t n;
+};
+
+/* Appends the components of `value` to *out; Sequences, which keep their members under
+ * `list_key`, are unrolled. Depth is bounded by the JSON's. ERR_FORMAT, ERR_LIMIT. */
+enum err_code plan_unroll(const json_t *value, const char *where, const char *list_key,
+                          struct plan_components *out, struct err *err) MUST_CHECK;
+
 /* Each reads the whole component, null and absent included, as `value`. */
 enum err_code plan_normalizers(struct tokenizer_plan *p, const json_t *value,
                                struct err *err) MUST_CHECK;

@@ -214,7 +214,7 @@ static void run(struct pass *p, enum net_want want, float *y)
         layer_trace_hidden(&p->g->net, p->batch, p->x, c->n_layers, c->width,
                            p->buf[BUF_N]);
     }
-    if (want == NET_LAST)
+    if (want == NET_ONE)
         keep_last(p);
     layer_norm(p->x, &p->g->ln_f, p->rows, p->buf[BUF_X], y);
 }

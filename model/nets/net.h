@@ -25,6 +25,8 @@ struct net_batch {
         *starts;        /* [B+1]; sequence b is ids[starts[b]..starts[b+1]), not empty */
     const int32_t *ids; /* [T] */
     const uint8_t *types; /* [T] token types, or NULL = all 0; only BERT reads them */
+    const size_t *picks;  /* [B] which position of each sequence NET_ONE reads, counted in
+                             this pass; NULL = the last. Encoders want it given. */
     struct net_state *const *states; /* [B], all different, continued and advanced; or
                                         NULL: all fresh */
 };
@@ -38,7 +40,7 @@ struct exec {
 };
 
 enum net_want {
-    NET_LAST,  /* y [B,D'] the hidden row that the output layer reads, last position */
+    NET_ONE,   /* y [B,D'] the hidden row that the output layer reads, last position */
     NET_ALL,   /* y [T,D'] the same for every position */
     NET_LABELS /* y [B,L]  classifier logits */
 };
@@ -49,9 +51,9 @@ struct net_ops {
     size_t (*scratch_bytes)(const struct net *n, size_t B, size_t T, size_t longest,
                             enum net_want want);
     /* ERR_LIMIT past the context, ERR_INPUT for an id or type out of range, ERR_TASK for
-     * rows this net doesn't make (NET_LABELS without classifier or on states, hidden rows
-     * of an encoder), ERR_NOMEM when a cache can't grow, ERR_BUG on a short arena: states
-     * are then as before. */
+     * rows this net doesn't make (NET_LABELS without classifier or on states, rows of a
+     * net whose head is a classifier), ERR_NOMEM when a cache can't grow, ERR_BUG on a
+     * short arena: states are then as before. */
     enum err_code (*forward)(const struct net *n, const struct net_batch *batch,
                              enum net_want want, float *y, struct exec *x,
                              struct err *err);

@@ -178,7 +178,7 @@ static void finish_one_way(const struct pass *p)
 {
     const struct pool *pool = &p->n->pool;
     float *pooled = p->buf[BUF_POOLED];
-    if (p->want == NET_LAST)
+    if (p->want == NET_ONE)
         last_rows(p, p->y);
     if (p->want != NET_LABELS)
         return;
@@ -303,7 +303,7 @@ static void finish_two_way(const struct pass *p, const float *h)
     float *pooled = p->buf[BUF_POOLED];
     if (p->want == NET_ALL)
         memcpy(p->y, h, p->batch->starts[p->batch->B] * W * sizeof *h);
-    if (p->want == NET_LAST)
+    if (p->want == NET_ONE)
         end_rows(p, h, p->y);
     if (p->want != NET_LABELS)
         return;

@@ -190,7 +190,7 @@ static void after_item(void *arg, size_t r, float *logits)
 static size_t pass_bytes(const struct seq_model *m, size_t B, size_t T, size_t longest)
 {
     const struct net *n = m->net;
-    size_t forward = n->ops->scratch_bytes(n, B, T, longest, NET_LAST);
+    size_t forward = n->ops->scratch_bytes(n, B, T, longest, NET_ONE);
     size_t output = model_logits_bytes(m);
     return batch_bytes(B, T) + arena_byte_cost(B * sizeof(void *)) +
            arena_byte_cost(B * sizeof(struct row)) + arena_float_cost(B * n->out_width) +
@@ -207,7 +207,7 @@ static enum err_code run_pass(struct pass *p, struct exec *x,
     float *h = arena_floats(x->tmp, batch->B * n->out_width); /* [B,D'] */
     if (!h)
         return err_set(err, ERR_BUG, "arena too small for hidden rows");
-    enum err_code code = n->ops->forward(n, batch, NET_LAST, h, x, err);
+    enum err_code code = n->ops->forward(n, batch, NET_ONE, h, x, err);
     return code == ERR_OK ? model_logits(p->model, x, batch->B, h, each, p, err) : code;
 }
 

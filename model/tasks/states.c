@@ -137,7 +137,7 @@ enum err_code seq_feed(const struct seq_model *m, struct seq_worker *w, size_t B
         T += n_ids[b];
         longest = n_ids[b] > longest ? n_ids[b] : longest;
     }
-    size_t forward = n->ops->scratch_bytes(n, B, T, longest, NET_LAST);
+    size_t forward = n->ops->scratch_bytes(n, B, T, longest, NET_ONE);
     size_t output = model_logits_bytes(m);
     code = arena_reserve(&w->tmp,
                          feed_bytes(B, T) + arena_float_cost(B * n->out_width) +
@@ -153,7 +153,7 @@ enum err_code seq_feed(const struct seq_model *m, struct seq_worker *w, size_t B
     if (code == ERR_OK && !h)
         code = err_set(err, ERR_BUG, "arena too small for hidden rows");
     if (code == ERR_OK)
-        code = n->ops->forward(n, &batch, NET_LAST, h, &x, err);
+        code = n->ops->forward(n, &batch, NET_ONE, h, &x, err);
     struct copy_rows c = {.to = logits, .V = m->info.vocab};
     if (code == ERR_OK && logits)
         code = model_logits(m, &x, B, h, copy_row, &c, err);

@@ -13,7 +13,9 @@ struct seq_token {
     uint32_t start, end; /* specials that a template added: 0,0 */
     int32_t word;        /* index of the pre-tokenized piece, -1 for template specials */
     uint8_t type;        /* token type id (segment) */
-    bool special;        /* added by the template, not by the text */
+    uint8_t part; /* of a pair: 1 in the second text, whose bytes the offsets count;
+                     template specials have 0 */
+    bool special; /* added by the template, not by the text */
 };
 
 /* A growable list; zeroed is empty. */

@@ -2,52 +2,11 @@
 
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
-#include "model/load/tokenizer_json.h"
-#include "model/text/added.h"
-#include "model/text/bpe.h"
-#include "model/text/decode.h"
-#include "model/text/normalize.h"
-#include "model/text/post.h"
-#include "model/text/split.h"
+#include "model/text/tokenizer_parts.h"
 #include "model/text/unicode.h"
-#include "model/text/vocab.h"
-#include "model/text/wordpiece.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    MAX_TEXT = 1 << 28,    /* bytes of one text */
-    MAX_GROWTH = 32,       /* no normalizer makes a text longer than this many times .. */
-    MAX_GROWTH_ROOM = 4096 /* .. plus this */
-};
-
-/* A normalized added token that decodes to something else than its content. */
-struct respelled {
-    int32_t id;
-    uint32_t at, n; /* in the respelled text */
-};
-
-struct tokenizer {
-    struct vocab vocab;
-    struct added raw;    /* added tokens that are looked for before normalization */
-    struct added normal; /* and behind it */
-    struct normalize normalize;
-    struct split split;
-    enum model_kind kind;
-    struct wordpiece wordpiece; /* those of other kinds are zeroed */
-    struct bpe bpe;
-    int32_t unk;
-    struct plan_post post;
-    struct decode decode;
-
-    struct respelled *respelled; /* by id */
-    size_t n_respelled;
-    struct text respellings;
-
-    struct text bytes; /* what tokenizer_bytes gives: */
-    uint32_t *ends;    /* id's are bytes ends[id-1]..ends[id]-1 */
-};
 
 /* ---- building -------------------------------------------------------------------- */
 
@@ -192,21 +151,57 @@ static bool is_used(const struct tokenizer *t, int32_t id)
     return id >= 0 && (size_t)id < t->vocab.n_ids && t->vocab.flags[id];
 }
 
-static enum err_code init_post(struct tokenizer *t, const struct tokenizer_plan *plan,
-                               struct err *err)
+static enum err_code check_template(const struct tokenizer *t,
+                                    const struct plan_template *template, struct err *err)
 {
-    t->post = plan->post;
-    for (size_t i = 0; i < t->post.n_before + t->post.n_after; i++) {
-        int32_t id = i < t->post.n_before ? t->post.before[i].id
-                                          : t->post.after[i - t->post.n_before].id;
-        if (!is_used(t, id))
+    size_t n = template->n[0] + template->n[1] + template->n[2];
+    for (size_t i = 0; i < n; i++)
+        if (!is_used(t, template->specials[i].id))
             return err_set(
                 err, ERR_MISMATCH,
                 "tokenizer.json: post_processor: special token %d is in neither "
                 "vocab nor added_tokens",
-                id);
-    }
+                template->specials[i].id);
     return ERR_OK;
+}
+
+static enum err_code init_post(struct tokenizer *t, const struct tokenizer_plan *plan,
+                               struct err *err)
+{
+    t->post = plan->post;
+    enum err_code code = check_template(t, &t->post.single, err);
+    return code ? code : check_template(t, &t->post.pair, err);
+}
+
+/* How the tokens of a role are spelled where no file says it. */
+static const char *const usual[TOKENIZER_ROLES][4] = {
+    [TOKENIZER_MASK] = {"[MASK]", "<mask>"},
+    [TOKENIZER_BOS] = {"<s>", "<bos>", "[BOS]", "<|begin_of_text|>"},
+    [TOKENIZER_EOS] = {"</s>", "<eos>", "[EOS]", "<|endoftext|>"},
+    [TOKENIZER_UNK] = {"[UNK]", "<unk>"},
+    [TOKENIZER_PAD] = {"[PAD]", "<pad>"},
+    [TOKENIZER_SEP] = {"[SEP]", "<sep>"},
+    [TOKENIZER_CLS] = {"[CLS]", "<cls>"},
+};
+
+static int32_t usual_id(const struct tokenizer *t, size_t role)
+{
+    for (size_t i = 0; i < 4 && usual[role][i]; i++) {
+        const char *s = usual[role][i];
+        int32_t id = vocab_find_any(&t->vocab, s, strlen(s));
+        if (id >= 0 && (t->vocab.flags[id] & VOCAB_ADDED))
+            return id;
+    }
+    return -1;
+}
+
+static void init_roles(struct tokenizer *t, const struct tokenizer_plan *plan)
+{
+    for (size_t role = 0; role < TOKENIZER_ROLES; role++) {
+        const struct plan_text *named = &plan->roles[role];
+        int32_t id = named->at ? vocab_find_any(&t->vocab, named->at, named->n) : -1;
+        t->roles[role] = id >= 0 ? id : usual_id(t, role);
+    }
 }
 
 static enum err_code init_bytes(struct tokenizer *t, struct err *err)
@@ -244,6 +239,8 @@ static enum err_code build(struct tokenizer *t, const struct tokenizer_plan *pla
         code = init_model(t, plan, err);
     if (code == ERR_OK)
         code = init_post(t, plan, err);
+    if (code == ERR_OK)
+        init_roles(t, plan);
     if (code == ERR_OK)
         code = decode_init(&t->decode, plan, err);
     return code ? code : init_bytes(t, err);
@@ -297,183 +294,6 @@ void tokenizer_free(struct tokenizer *t)
     mem_free(t);
 }
 
-/* ---- encoding -------------------------------------------------------------------- */
-
-/* Scratch of one call. */
-struct work {
-    const struct tokenizer *t;
-    const char *text;
-    size_t n;
-    struct pieces raw;          /* of the text, between the raw added tokens */
-    struct aligned part, spare; /* one of those, being normalized */
-    struct cut cut, spare_cut;  /* all of them, being split */
-    struct pieces tokens;       /* of one piece */
-    struct matcher matcher;
-    struct bpe_scratch bpe;
-    struct seq_tokens *out;
-    size_t first; /* index of the text's first token in *out */
-    struct err *err;
-};
-
-static void work_done(struct work *w)
-{
-    pieces_done(&w->raw);
-    aligned_done(&w->part);
-    aligned_done(&w->spare);
-    aligned_done(&w->cut.text);
-    pieces_done(&w->cut.pieces);
-    aligned_done(&w->spare_cut.text);
-    pieces_done(&w->spare_cut.pieces);
-    pieces_done(&w->tokens);
-    matcher_done(&w->matcher);
-    bpe_scratch_done(&w->bpe);
-}
-
-/* Normalizes one raw piece into the cut and finds the normalized added tokens in it. */
-static enum err_code take_piece(struct work *w, struct piece p)
-{
-    const struct tokenizer *t = w->t;
-    struct aligned *text = &w->cut.text;
-    size_t begin = text->n;
-    enum err_code code;
-    if (p.id >= 0 || t->normalize.n == 0) {
-        code = aligned_add_text(text, w->text, p.begin, p.end, w->err);
-    } else {
-        w->part.n = 0;
-        code = aligned_add_text(&w->part, w->text, p.begin, p.end, w->err);
-        if (code == ERR_OK)
-            code = normalize_apply(&t->normalize, p.begin, &w->part, &w->spare,
-                                   &w->matcher, w->err);
-        if (code == ERR_OK)
-            code = aligned_add(text, &w->part, 0, w->part.n, w->err);
-    }
-    if (code != ERR_OK)
-        return code;
-    if (p.id >= 0)
-        return pieces_add(&w->cut.pieces, begin, text->n, p.id, w->err);
-    return added_split(&t->normal, text->s + begin, text->n - begin, begin,
-                       &w->cut.pieces, w->err);
-}
-
-static enum err_code add_token(struct work *w, struct seq_token token)
-{
-    struct seq_tokens *out = w->out;
-    if (out->n == out->cap) {
-        size_t cap = out->cap * 2 + 64;
-        struct seq_token *at = mem_resize(out->at, cap, sizeof *at);
-        if (!at)
-            return err_set(w->err, ERR_NOMEM, "no memory for %zu tokens", cap);
-        out->at = at;
-        out->cap = cap;
-    }
-    out->at[out->n++] = token;
-    return ERR_OK;
-}
-
-/* A token of piece number `word`. An added token reads as the text does, others as the
- * vocabulary spells them. */
-static enum err_code add_text_token(struct work *w, struct piece token, size_t word,
-                                    bool added)
-{
-    const struct aligned *text = &w->cut.text;
-    const struct plan_post *post = &w->t->post;
-    struct span span = {text->map[token.begin].from, text->map[token.end - 1].to};
-    if (post->trim) {
-        size_t n = token.end - token.begin;
-        const char *s =
-            added ? text->s + token.begin : tokenizer_piece(w->t, token.id, &n);
-        span = post_trim(span, w->text, s, n, w->out->n == w->first, post->trim_prefix);
-    }
-    return add_token(w, (struct seq_token){.id = token.id,
-                                           .start = span.from,
-                                           .end = span.to,
-                                           .word = (int32_t)word,
-                                           .type = post->type});
-}
-
-/* Puts the tokens of s[begin..end) into w->tokens. */
-static enum err_code encode_piece(struct work *w, const char *s, size_t begin, size_t end)
-{
-    const struct tokenizer *t = w->t;
-    w->tokens.n = 0;
-    if (t->kind == MODEL_BPE)
-        return bpe_encode(&t->bpe, &w->bpe, s, begin, end, &w->tokens, w->err);
-    if (t->kind == MODEL_WORDPIECE)
-        return wordpiece_encode(&t->wordpiece, s, begin, end, &w->tokens, w->err);
-    int32_t id = vocab_find(&t->vocab, s + begin, end - begin);
-    return pieces_add(&w->tokens, begin, end, id >= 0 ? id : t->unk, w->err);
-}
-
-static enum err_code encode_all(struct work *w)
-{
-    enum err_code code = ERR_OK;
-    for (size_t i = 0; code == ERR_OK && i < w->cut.pieces.n; i++) {
-        struct piece p = w->cut.pieces.at[i];
-        if (p.id >= 0) {
-            code = add_text_token(w, p, i, true);
-            continue;
-        }
-        code = encode_piece(w, w->cut.text.s, p.begin, p.end);
-        for (size_t k = 0; code == ERR_OK && k < w->tokens.n; k++)
-            code = add_text_token(w, w->tokens.at[k], i, false);
-    }
-    return code;
-}
-
-static enum err_code add_specials(struct work *w, const struct plan_special *specials,
-                                  size_t n)
-{
-    enum err_code code = ERR_OK;
-    for (size_t i = 0; code == ERR_OK && i < n; i++)
-        code = add_token(w, (struct seq_token){.id = specials[i].id,
-                                               .word = -1,
-                                               .type = specials[i].type,
-                                               .special = true});
-    return code;
-}
-
-static enum err_code encode(struct work *w, bool specials)
-{
-    const struct tokenizer *t = w->t;
-    enum err_code code = added_split(&t->raw, w->text, w->n, 0, &w->raw, w->err);
-    for (size_t i = 0; code == ERR_OK && i < w->raw.n; i++)
-        code = take_piece(w, w->raw.at[i]);
-    if (code == ERR_OK)
-        code = split_apply(&t->split, &w->cut, &w->spare_cut, &w->matcher, w->err);
-    if (code == ERR_OK && specials)
-        code = add_specials(w, t->post.before, t->post.n_before);
-    w->first = w->out->n;
-    if (code == ERR_OK)
-        code = encode_all(w);
-    if (code == ERR_OK && specials)
-        code = add_specials(w, t->post.after, t->post.n_after);
-    return code;
-}
-
-enum err_code tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
-                               bool specials, struct seq_tokens *out, struct err *err)
-{
-    if (n > MAX_TEXT)
-        return err_set(err, ERR_LIMIT, "the text has %zu bytes, the limit is %d", n,
-                       MAX_TEXT);
-    size_t before = out->n, limit = n * MAX_GROWTH + MAX_GROWTH_ROOM;
-    if (limit > UINT32_MAX / 2)
-        limit = UINT32_MAX / 2;
-    struct work w = {.t = t, .text = text, .n = n, .out = out, .err = err};
-    w.part.limit = w.spare.limit = w.cut.text.limit = w.spare_cut.text.limit = limit;
-    enum err_code code = encode(&w, specials);
-    if (code != ERR_OK)
-        out->n = before;
-    work_done(&w);
-    return code;
-}
-
-void tokenizer_template(const struct tokenizer *t, size_t *before, size_t *after)
-{
-    *before = t->post.n_before;
-    *after = t->post.n_after;
-}
-
 /* ---- single tokens --------------------------------------------------------------- */
 
 size_t tokenizer_size(const struct tokenizer *t)
@@ -519,6 +339,11 @@ bool tokenizer_word_level(const struct tokenizer *t)
 int32_t tokenizer_unk(const struct tokenizer *t)
 {
     return t->unk;
+}
+
+int32_t tokenizer_role(const struct tokenizer *t, enum tokenizer_role role)
+{
+    return t->roles[role];
 }
 
 /* ---- decoding -------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #define SEQ_TEXT_TOKENIZER_H
 
 #include "model/base/err.h"
+#include "model/load/tokenizer_role.h"
 #include "model/text/text.h"
 #include "model/text/token.h"
 
@@ -33,8 +34,19 @@ enum err_code tokenizer_encode(const struct tokenizer *t, const char *text, size
                                bool specials, struct seq_tokens *out,
                                struct err *err) MUST_CHECK;
 
+/* The same for two texts, by the template for pairs: the first text's tokens have part
+ * 0, the second's part 1 and offsets in b; words count from 0 in each. (A template may
+ * put the second text first.) Also ERR_UNSUPPORTED if the file has no such template. */
+enum err_code tokenizer_encode_pair(const struct tokenizer *t, const char *a, size_t n_a,
+                                    const char *b, size_t n_b, bool specials,
+                                    struct seq_tokens *out, struct err *err) MUST_CHECK;
+bool tokenizer_has_pair(const struct tokenizer *t);
+
 /* How many special tokens the template puts before and after a single text. */
 void tokenizer_template(const struct tokenizer *t, size_t *before, size_t *after);
+/* And before, between and after the texts of a pair. */
+void tokenizer_template_pair(const struct tokenizer *t, size_t *before, size_t *between,
+                             size_t *after);
 
 /* Highest id + 1, over vocabulary and added tokens; ids in between may be unused. */
 size_t tokenizer_size(const struct tokenizer *t);
@@ -65,5 +77,10 @@ bool tokenizer_word_level(const struct tokenizer *t);
 
 /* The id for what is not in the vocabulary, -1 if the model has none. */
 int32_t tokenizer_unk(const struct tokenizer *t);
+
+/* The token that plays a part in the model's texts: the one that the folder's files name
+ * for it, else an added token that is spelled as usual ("[MASK]", "<mask>"); -1 if there
+ * is none. */
+int32_t tokenizer_role(const struct tokenizer *t, enum tokenizer_role role);
 
 #endif

@@ -12,11 +12,18 @@ static const char *const INVALID = "tests/fixtures/config/invalid";
 
 enum { TEXT_BYTES = 4096 };
 
+static void describe_rope(FILE *out, const char *name, const struct rope_config *r)
+{
+    fprintf(out, "%s kind=%d theta=%g factor=%g low=%g high=%g original=%g\n", name,
+            (int)r->kind, r->theta, r->factor, r->low_freq_factor, r->high_freq_factor,
+            r->original_context);
+}
+
 /* Every field of the config, a few to a line; enums as their numbers. */
 static void describe(const struct config *c, char text[TEXT_BYTES])
 {
-    static const char *const archs[] = {"rnn", "gpt2", "bert"};
-    static const char *const heads[] = {"lm", "labels"};
+    static const char *const archs[] = {"rnn", "gpt2", "llama", "bert", "modernbert"};
+    static const char *const heads[] = {"lm", "masked", "labels", "none"};
     static const char *const problems[] = {"single", "multi", "regression"};
     FILE *out = fmemopen(text, TEXT_BYTES, "w");
     ck_assert_ptr_nonnull(out);
@@ -31,6 +38,16 @@ static void describe(const struct config *c, char text[TEXT_BYTES])
     fprintf(out, "rnn cell=%d hidden=%zu bi=%d bias=%d pooling=%d A=%zu R=%zu\n",
             (int)c->cell, c->hidden, c->bidirectional, c->bias, (int)c->pooling,
             c->attention_size, c->hops);
+    fprintf(out, "heads kv=%zu E=%zu first_position=%zu embedding=%zu buckets=%zu\n",
+            c->n_kv_heads, c->head_width, c->first_position, c->embedding_width,
+            c->n_buckets);
+    fprintf(out, "window %zu every=%zu first=%zu\n", c->window, c->window_every,
+            c->first_window);
+    fprintf(out, "biases qkv=%d out=%d mlp=%d norm=%d head=%d output=%d qk_norm=%d\n",
+            c->qkv_bias, c->attention_bias, c->mlp_bias, c->norm_bias, c->head_bias,
+            c->output_bias, c->qk_norm);
+    describe_rope(out, "rope", &c->rope);
+    describe_rope(out, "window_rope", &c->window_rope);
     fprintf(out, "ids bos=%d eos=%d pad=%d\n", c->bos_id, c->eos_id, c->pad_id);
     fprintf(out, "labels %zu", c->n_labels);
     if (c->n_labels)

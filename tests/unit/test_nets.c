@@ -109,7 +109,7 @@ START_TEST(batched_equals_alone)
 }
 END_TEST
 
-/* NET_LAST is the last row of NET_ALL, though the last layer computes that row alone. */
+/* NET_ONE is the last row of NET_ALL, though the last layer computes that row alone. */
 static void check_last(struct loaded *l)
 {
     struct texts t;
@@ -119,7 +119,7 @@ static void check_last(struct loaded *l)
     struct net_batch all = texts_batch(&t);
     size_t D = l->net->out_width, H = l->net->cfg.hidden;
     bool both = l->net->cfg.bidirectional;
-    float *rows = loaded_run(l, &all, NET_ALL), *last = loaded_run(l, &all, NET_LAST);
+    float *rows = loaded_run(l, &all, NET_ALL), *last = loaded_run(l, &all, NET_ONE);
     for (size_t b = 0; b < t.B; b++) {
         const float *end = rows + (t.starts[b + 1] - 1) * D;
         assert_bits(l, "last row differs", last + b * D, end, both ? H : D);
@@ -179,7 +179,7 @@ static void feed_some(struct loaded *l, const struct texts *t,
         return;
     struct net_batch batch = {.B = B, .starts = starts, .ids = ids, .states = some};
     size_t D = l->net->out_width;
-    enum net_want kind = below(4) == 0 ? NET_LAST : NET_ALL;
+    enum net_want kind = below(4) == 0 ? NET_ONE : NET_ALL;
     float *y = loaded_run(l, &batch, kind);
     for (size_t i = 0; i < B; i++) {
         size_t n = starts[i + 1] - starts[i];
@@ -338,7 +338,7 @@ static void check_traced(struct loaded *l)
     struct texts t;
     random_texts(l, &t, MIXED, N_MIXED);
     struct net_batch all = texts_batch(&t);
-    enum net_want wants[] = {loaded_want(l), NET_LAST};
+    enum net_want wants[] = {loaded_want(l), NET_ONE};
     for (size_t i = 0; i < (l->net->cfg.arch == ARCH_BERT ? 1 : 2); i++) {
         l->x.trace = NULL;
         float *plain = loaded_run(l, &all, wants[i]);
@@ -485,15 +485,15 @@ START_TEST(memory_of_one_way_nets_does_not_grow_with_the_text)
     enum { LONG = 10000 };
     loaded_open(&l, "tests/golden/nets/lstm-lm", kernels_get(NULL));
     const struct net_ops *ops = l.net->ops;
-    size_t long_bytes = ops->scratch_bytes(l.net, 1, LONG, LONG, NET_LAST);
-    ck_assert_uint_eq(long_bytes, ops->scratch_bytes(l.net, 1, 500, 500, NET_LAST));
+    size_t long_bytes = ops->scratch_bytes(l.net, 1, LONG, LONG, NET_ONE);
+    ck_assert_uint_eq(long_bytes, ops->scratch_bytes(l.net, 1, 500, 500, NET_ONE));
     int32_t *ids = malloc(LONG * sizeof *ids);
     ck_assert_ptr_nonnull(ids);
     for (size_t i = 0; i < LONG; i++)
         ids[i] = (int32_t)below(l.net->cfg.vocab);
     size_t starts[2] = {0, LONG};
     struct net_batch batch = {.B = 1, .starts = starts, .ids = ids};
-    float *once = loaded_run(&l, &batch, NET_LAST), *last = NULL;
+    float *once = loaded_run(&l, &batch, NET_ONE), *last = NULL;
     struct net_state *s = new_state(&l);
     for (size_t at = 0, n; at < LONG; at += n) {
         n = LONG - at < 997 ? LONG - at : 997;
@@ -635,17 +635,17 @@ START_TEST(refuses_tokens_past_the_context)
     size_t starts[2] = {0, 33};
     struct net_batch batch = {.B = 1, .starts = starts, .ids = ids};
     loaded_open(&l, "tests/golden/nets/gpt2", kernels_get(NULL));
-    ck_assert_int_eq(refused(&l, &batch, NET_LAST), ERR_LIMIT);
+    ck_assert_int_eq(refused(&l, &batch, NET_ONE), ERR_LIMIT);
     struct net_state *s = new_state(&l);
     free(feed(&l, s, ids, 20));
     batch.states = &s;
     starts[1] = 13;
-    ck_assert_int_eq(refused(&l, &batch, NET_LAST), ERR_LIMIT);
+    ck_assert_int_eq(refused(&l, &batch, NET_ONE), ERR_LIMIT);
     ck_assert_uint_eq(l.net->ops->state_length(s), 20);
     starts[1] = 12;
-    ck_assert_int_eq(refused(&l, &batch, NET_LAST), ERR_OK);
+    ck_assert_int_eq(refused(&l, &batch, NET_ONE), ERR_OK);
     starts[1] = 1;
-    ck_assert_int_eq(refused(&l, &batch, NET_LAST), ERR_LIMIT);
+    ck_assert_int_eq(refused(&l, &batch, NET_ONE), ERR_LIMIT);
     l.net->ops->state_free(s);
     loaded_close(&l);
     loaded_open(&l, "tests/golden/nets/bert", kernels_get(NULL));
@@ -690,7 +690,7 @@ static void check_wants(struct loaded *l)
     bool labels = l->net->cfg.head == HEAD_LABELS;
     bool hidden = l->net->cfg.arch != ARCH_BERT;
     ck_assert_int_eq(refused(l, &batch, NET_LABELS), labels ? ERR_OK : ERR_TASK);
-    ck_assert_int_eq(refused(l, &batch, NET_LAST), hidden ? ERR_OK : ERR_TASK);
+    ck_assert_int_eq(refused(l, &batch, NET_ONE), hidden ? ERR_OK : ERR_TASK);
     ck_assert_int_eq(refused(l, &batch, NET_ALL), hidden ? ERR_OK : ERR_TASK);
     ck_assert_int_eq(l->net->ops->logits(l->net, 1, h, y, &l->x, &err),
                      labels ? ERR_TASK : ERR_OK);
@@ -699,7 +699,7 @@ static void check_wants(struct loaded *l)
     struct net_state *s = new_state(l);
     batch.states = &s;
     ck_assert_int_eq(refused(l, &batch, NET_LABELS), ERR_TASK);
-    ck_assert_int_eq(refused(l, &batch, NET_LAST), ERR_OK);
+    ck_assert_int_eq(refused(l, &batch, NET_ONE), ERR_OK);
     l->net->ops->state_free(s);
 }
 
@@ -744,7 +744,7 @@ START_TEST(refuses_weights_packed_for_other_kernels)
     struct kernels other = *kernels_get(NULL);
     loaded_open(&l, "tests/golden/nets/gpt2", kernels_get(NULL));
     l.x.k = &other;
-    ck_assert_int_eq(refused(&l, &batch, NET_LAST), ERR_BUG);
+    ck_assert_int_eq(refused(&l, &batch, NET_ONE), ERR_BUG);
     loaded_close(&l);
 }
 END_TEST

@@ -344,9 +344,9 @@ START_TEST(scores_are_the_same_alone_batched_and_traced)
         const struct seq_info *info = seq_model_info(f.m);
         for (size_t b = 0; b < TEXTS; b++) {
             size_t rows = 0;
-            struct seq_attention_sink sink = {&rows, note_row};
+            struct seq_sink sink = {.arg = &rows, .row = note_row};
             ck_assert_int_eq(seq_classify(f.m, f.w, 1, &texts[b], alone, &f.err), ERR_OK);
-            ck_assert_int_eq(seq_attention(f.m, f.w, &t[b], &sink, traced, &f.err),
+            ck_assert_int_eq(seq_inspect(f.m, f.w, &t[b], &sink, traced, &f.err),
                              ERR_OK);
             ck_assert_mem_eq(alone, batched[b], sizeof alone);
             ck_assert_mem_eq(traced, batched[b], sizeof traced);
@@ -550,8 +550,8 @@ START_TEST(wrong_tasks_and_values_are_refused)
     err.code = ERR_OK;
     ck_assert_int_eq(seq_tokenize(lm.m, SEQ_NEXT_WORD, "a\xff", 2, SEQ_WHOLE, &t, &err),
                      ERR_INPUT);
-    struct seq_attention_sink sink = {NULL, note_row};
-    ck_assert_int_eq(seq_attention(lm.m, lm.w, &t, &sink, NULL, &err), ERR_TASK);
+    struct seq_sink sink = {.row = note_row};
+    ck_assert_int_eq(seq_inspect(lm.m, lm.w, &t, &sink, NULL, &err), ERR_TASK);
     struct seq_tokens none = {0};
     err.code = ERR_OK;
     ck_assert_int_eq(seq_tokenize(labels.m, SEQ_CLASSIFY, " ", 1, SEQ_WHOLE, &none, &err),

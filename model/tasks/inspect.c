@@ -1,10 +1,18 @@
 #include "model/tasks/model.h"
 
+static void pass_hidden(void *arg, size_t seq, size_t layer, size_t first, size_t n,
+                        size_t D, const float *h)
+{
+    (void)seq;
+    const struct seq_sink *sink = arg;
+    sink->hidden(sink->arg, layer, first, n, D, h);
+}
+
 static void pass_row(void *arg, size_t seq, size_t layer, size_t head, size_t query,
                      size_t n_keys, const float *p)
 {
     (void)seq;
-    const struct seq_attention_sink *sink = arg;
+    const struct seq_sink *sink = arg;
     sink->row(sink->arg, layer, head, query, n_keys, p);
 }
 
@@ -16,7 +24,7 @@ static enum err_code trace_decoder(const struct seq_model *m, struct seq_worker 
 {
     const struct net *n = m->net;
     size_t bytes = batch_bytes(1, tokens->n) + arena_float_cost(n->out_width) +
-                   n->ops->scratch_bytes(n, 1, tokens->n, tokens->n, NET_LAST);
+                   n->ops->scratch_bytes(n, 1, tokens->n, tokens->n, NET_ONE);
     enum err_code code = arena_reserve(&w->tmp, bytes, err);
     if (code != ERR_OK)
         return code;
@@ -28,20 +36,21 @@ static enum err_code trace_decoder(const struct seq_model *m, struct seq_worker 
     if (code == ERR_OK && !h)
         code = err_set(err, ERR_BUG, "arena too small for a hidden row");
     if (code == ERR_OK)
-        code = n->ops->forward(n, &batch, NET_LAST, h, &x, err);
+        code = n->ops->forward(n, &batch, NET_ONE, h, &x, err);
     arena_rewind(&w->tmp, mark);
     return code;
 }
 
-enum err_code seq_attention(const struct seq_model *m, struct seq_worker *w,
-                            const struct seq_tokens *tokens,
-                            const struct seq_attention_sink *sink, float *scores,
-                            struct err *err)
+enum err_code seq_inspect(const struct seq_model *m, struct seq_worker *w,
+                          const struct seq_tokens *tokens, const struct seq_sink *sink,
+                          float *scores, struct err *err)
 {
-    if (!(m->info.tasks & SEQ_ATTENTION))
+    if (sink->row && !(m->info.tasks & SEQ_ATTENTION))
         return err_set(err, ERR_TASK, "a %s has no attention maps", m->info.architecture);
-    struct seq_attention_sink own = *sink;
-    struct trace trace = {.arg = &own, .attention = pass_row};
+    struct seq_sink own = *sink;
+    struct trace trace = {.arg = &own,
+                          .attention = sink->row ? pass_row : NULL,
+                          .hidden = sink->hidden ? pass_hidden : NULL};
     if (!(m->info.tasks & SEQ_CLASSIFY))
         return trace_decoder(m, w, tokens, &trace, err);
     size_t L = m->net->cfg.n_labels;
