@@ -372,7 +372,7 @@ static enum err_code trace(struct attention_job *a, struct capture *c,
 {
     struct err *err = &a->job.err;
     const struct seq_info *info = a->job.model->info;
-    const struct seq_attention_sink sink = {.arg = c, .row = capture_row};
+    const struct seq_sink sink = {.arg = c, .row = capture_row};
     struct json_writer out = {0};
     float *scores = NULL;
     if (info->tasks & SEQ_CLASSIFY) {
@@ -381,7 +381,7 @@ static enum err_code trace(struct attention_job *a, struct capture *c,
             return err_set(err, ERR_NOMEM, "out of memory for the scores");
     }
     enum err_code code =
-        seq_attention(a->job.model->seq, w, &a->tokens, &sink, scores, err);
+        seq_inspect(a->job.model->seq, w, &a->tokens, &sink, scores, err);
     if (code == ERR_OK)
         code = write_reply(a, c, scores, &out, err);
     if (code == ERR_OK)

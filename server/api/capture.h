@@ -30,7 +30,7 @@ enum err_code capture_init(struct capture *c, const struct selection *layers,
                            size_t n_keys, struct err *err) MUST_CHECK;
 void capture_done(struct capture *c);
 
-/* The row of a struct seq_attention_sink; arg is the capture. */
+/* The row of a struct seq_sink; arg is the capture. */
 void capture_row(void *arg, size_t layer, size_t head, size_t query, size_t n_keys,
                  const float *p);
 
