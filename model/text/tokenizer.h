@@ -48,6 +48,24 @@ void tokenizer_template(const struct tokenizer *t, size_t *before, size_t *after
 void tokenizer_template_pair(const struct tokenizer *t, size_t *before, size_t *between,
                              size_t *after);
 
+/* Truncation. How many tokens of two texts with n1 and n2 of them stay if max may,
+ * specials not counted: "longest_first" as the library has it. It cuts what is longer
+ * down to the other, but where both are too long each gets half; the longer one the odd
+ * token. */
+void tokenizer_truncate_pair(size_t n1, size_t n2, size_t max, size_t *keep1,
+                             size_t *keep2);
+
+/* The windows of `max` tokens, each with `stride` of the one before it, that cover n
+ * tokens: how many, and which tokens are in window i (begin..end-1). They begin at the
+ * first token, or with from_left (what is cut off is on the left) end at the last one;
+ * window 0 is what truncation keeps. stride < max. */
+struct tokenizer_window {
+    size_t begin, end;
+};
+size_t tokenizer_windows(size_t n, size_t max, size_t stride);
+struct tokenizer_window tokenizer_window(size_t n, size_t max, size_t stride,
+                                         bool from_left, size_t i);
+
 /* Highest id + 1, over vocabulary and added tokens; ids in between may be unused. */
 size_t tokenizer_size(const struct tokenizer *t);
 
