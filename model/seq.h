@@ -114,6 +114,37 @@ const char *seq_piece(const struct seq_model *m, int32_t id, size_t *n);
 /* The raw bytes the token adds after other tokens (" mat"); may be half a character. */
 const char *seq_piece_bytes(const struct seq_model *m, int32_t id, size_t *n);
 
+/* ---- tokenizers alone ------------------------------------------------------------ */
+
+/* The tokenizer of a folder that needs to hold nothing else. Immutable, any thread. */
+struct seq_tokenizer;
+
+enum err_code seq_tokenizer_load(const char *dir, struct seq_tokenizer **out,
+                                 struct err *err) MUST_CHECK;
+void seq_tokenizer_free(struct seq_tokenizer *t);         /* NULL is fine */
+size_t seq_tokenizer_size(const struct seq_tokenizer *t); /* highest id + 1 */
+
+/* All tokens of the text, cut nowhere; with `specials` those of the template as well. An
+ * empty list is fine. Replaces *out, which on failure may be cleared. */
+enum err_code seq_tokenizer_encode(const struct seq_tokenizer *t, const char *text,
+                                   size_t n, bool specials, struct seq_tokens *out,
+                                   struct err *err) MUST_CHECK;
+/* The same of two texts; ERR_UNSUPPORTED without a template for pairs. */
+enum err_code seq_tokenizer_encode_pair(const struct seq_tokenizer *t, const char *a,
+                                        size_t n_a, const char *b, size_t n_b,
+                                        bool specials, struct seq_tokens *out,
+                                        struct err *err) MUST_CHECK;
+
+/* The text of ids[0..n), made valid UTF-8: *out, with a zero behind its *out_n bytes, is
+ * the caller's (mem_free). ERR_INPUT for an id that isn't 0..size-1; unused ones in
+ * between add nothing, nor do special tokens with skip_special. */
+enum err_code seq_tokenizer_decode(const struct seq_tokenizer *t, const int32_t *ids,
+                                   size_t n, bool skip_special, char **out, size_t *out_n,
+                                   struct err *err) MUST_CHECK;
+
+/* As seq_piece. */
+const char *seq_tokenizer_piece(const struct seq_tokenizer *t, int32_t id, size_t *n);
+
 /* ---- classification -------------------------------------------------------------- */
 
 /* scores [B,L]: probabilities (softmax, or sigmoid for multi_label). All texts in one

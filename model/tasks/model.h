@@ -32,6 +32,11 @@ struct seq_state {
 struct exec model_exec(const struct seq_model *m, struct seq_worker *w,
                        const struct trace *trace);
 
+/* What the caller gives as `param` must be UTF-8 and no longer than offsets can say:
+ * ERR_INPUT, ERR_LIMIT. */
+enum err_code tokenize_check(const char *param, const char *text, size_t n,
+                             struct err *err) MUST_CHECK;
+
 /* Texts as one ragged batch in the worker's arena: out's arrays live until it is rewound.
  * Costs batch_bytes(B, T). ERR_INPUT for an empty text, ERR_BUG on a short arena. */
 size_t batch_bytes(size_t B, size_t T);

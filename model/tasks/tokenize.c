@@ -25,19 +25,28 @@ static void cut(struct seq_tokens *t, size_t first, size_t n)
     t->n -= n;
 }
 
+enum err_code tokenize_check(const char *param, const char *text, size_t n,
+                             struct err *err)
+{
+    size_t good = utf8_valid(text, n);
+    if (good < n)
+        return err_param(err, ERR_INPUT, param, "%s is not valid UTF-8 at byte %zu",
+                         param, good);
+    if (n > UINT32_MAX)
+        return err_param(err, ERR_LIMIT, param, "%s has %zu bytes, the limit is %u",
+                         param, n, UINT32_MAX);
+    return ERR_OK;
+}
+
 /* All tokens of the text, with or without the specials behind it. */
 static enum err_code encode(const struct seq_model *m, const char *text, size_t n,
                             bool specials_behind, struct seq_tokens *out, struct err *err)
 {
-    size_t good = utf8_valid(text, n);
-    if (good < n)
-        return err_param(err, ERR_INPUT, "text", "text is not valid UTF-8 at byte %zu",
-                         good);
-    if (n > UINT32_MAX)
-        return err_param(err, ERR_LIMIT, "text", "text has %zu bytes, the limit is %u", n,
-                         UINT32_MAX);
+    enum err_code code = tokenize_check("text", text, n, err);
+    if (code != ERR_OK)
+        return code;
     out->n = out->n_dropped = 0;
-    enum err_code code = tokenizer_encode(m->tok, text, n, true, out, err);
+    code = tokenizer_encode(m->tok, text, n, true, out, err);
     if (code != ERR_OK)
         return code;
     if (!specials_behind)

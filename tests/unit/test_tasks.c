@@ -346,8 +346,7 @@ START_TEST(scores_are_the_same_alone_batched_and_traced)
             size_t rows = 0;
             struct seq_sink sink = {.arg = &rows, .row = note_row};
             ck_assert_int_eq(seq_classify(f.m, f.w, 1, &texts[b], alone, &f.err), ERR_OK);
-            ck_assert_int_eq(seq_inspect(f.m, f.w, &t[b], &sink, traced, &f.err),
-                             ERR_OK);
+            ck_assert_int_eq(seq_inspect(f.m, f.w, &t[b], &sink, traced, &f.err), ERR_OK);
             ck_assert_mem_eq(alone, batched[b], sizeof alone);
             ck_assert_mem_eq(traced, batched[b], sizeof traced);
             size_t queries = info->mask == SEQ_MASK_POOLING ? 1 : t[b].n;
@@ -461,6 +460,87 @@ START_TEST(threads_and_helpers_change_no_bit)
     ck_assert(readers[0].good);
     ck_assert(readers[1].good);
     close_fixture(&f);
+}
+END_TEST
+
+/* ---- tokenizers alone ------------------------------------------------------------ */
+
+static void check_tokenizer(const char *name)
+{
+    struct fixture f = open_fixture(name, NULL);
+    char dir[200];
+    snprintf(dir, sizeof dir, "tests/fixtures/models/%s", name);
+    struct seq_tokenizer *t;
+    ck_assert_int_eq(seq_tokenizer_load(dir, &t, &f.err), ERR_OK);
+    struct seq_tokens all = {0}, plain = {0};
+    json_t *rows = expected(name);
+    for (size_t i = 0; i < TEXTS; i++) {
+        const char *text = text_list[i];
+        int32_t ids[64];
+        ck_assert_int_eq(seq_tokenizer_encode(t, text, strlen(text), true, &all, &f.err),
+                         ERR_OK);
+        ck_assert_int_eq(
+            seq_tokenizer_encode(t, text, strlen(text), false, &plain, &f.err), ERR_OK);
+        check_ids(json_array_get(rows, i), &all);
+        size_t n = 0, n_text;
+        for (size_t k = 0; k < all.n; k++) {
+            ids[k] = all.at[k].id;
+            n += !all.at[k].special;
+        }
+        ck_assert_uint_eq(n, plain.n);
+        char *decoded;
+        ck_assert_int_eq(
+            seq_tokenizer_decode(t, ids, all.n, true, &decoded, &n_text, &f.err), ERR_OK);
+        ck_assert_uint_eq(strlen(decoded), n_text);
+        if (strcmp(name, "tiny-gpt2") == 0)
+            ck_assert_str_eq(decoded, text);
+        mem_free(decoded);
+        size_t a, b;
+        const char *piece = seq_tokenizer_piece(t, ids[0], &a);
+        const char *same = seq_piece(f.m, ids[0], &b);
+        ck_assert_uint_eq(a, b);
+        ck_assert_mem_eq(piece, same, a);
+    }
+    json_decref(rows);
+    seq_tokens_done(&all);
+    seq_tokens_done(&plain);
+    seq_tokenizer_free(t);
+    close_fixture(&f);
+}
+
+START_TEST(a_tokenizer_alone_reads_as_its_model_does)
+{
+    check_tokenizer("tiny-gpt2");
+    check_tokenizer("tiny-bert");
+}
+END_TEST
+
+START_TEST(a_tokenizer_alone_refuses_what_is_no_text_and_no_id)
+{
+    struct err err = {0};
+    struct seq_tokenizer *t = NULL;
+    ck_assert_int_eq(seq_tokenizer_load("tests/fixtures", &t, &err), ERR_IO);
+    ck_assert_ptr_null(t);
+    err = (struct err){0};
+    ck_assert_int_eq(seq_tokenizer_load("tests/fixtures/models/tiny-gpt2", &t, &err),
+                     ERR_OK);
+    struct seq_tokens tokens = {0};
+    ck_assert_int_eq(seq_tokenizer_encode(t, "a\xff", 2, true, &tokens, &err), ERR_INPUT);
+    ck_assert_str_eq(err.param, "text");
+    err = (struct err){0};
+    ck_assert_int_eq(seq_tokenizer_encode(t, "", 0, false, &tokens, &err), ERR_OK);
+    ck_assert_uint_eq(tokens.n, 0);
+    int32_t bad[] = {-1, (int32_t)seq_tokenizer_size(t)};
+    for (size_t i = 0; i < 2; i++) {
+        char *text = NULL;
+        size_t n;
+        err = (struct err){0};
+        ck_assert_int_eq(seq_tokenizer_decode(t, &bad[i], 1, false, &text, &n, &err),
+                         ERR_INPUT);
+        ck_assert_ptr_null(text);
+    }
+    seq_tokens_done(&tokens);
+    seq_tokenizer_free(t);
 }
 END_TEST
 
@@ -621,6 +701,8 @@ int main(void)
                                   scores_are_the_same_alone_batched_and_traced,
                                   scored_tokens_equal_the_distribution,
                                   threads_and_helpers_change_no_bit,
+                                  a_tokenizer_alone_reads_as_its_model_does,
+                                  a_tokenizer_alone_refuses_what_is_no_text_and_no_id,
                                   long_texts_are_cut_and_said_so,
                                   ten_thousand_words_need_no_more_memory_than_a_thousand,
                                   wrong_tasks_and_values_are_refused,
