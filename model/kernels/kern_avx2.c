@@ -582,11 +582,21 @@ static void avx2_weigh(size_t n, size_t E, const float *p, const float *v, size_
 /* ---- recurrent cells ------------------------------------------------------------------
  */
 
-static ALWAYS_INLINE void lstm_some(size_t H, float *g, float *c, float *h,
-                                    const size_t n)
+/* A sigmoid, or with a slope the hard one. min and max give their second operand if one
+ * is NaN. */
+static ALWAYS_INLINE __m256 gate8(__m256 x, const float slope)
 {
-    __m256 i = sigmoid8(load(g, n)), f = sigmoid8(load(g + H, n));
-    __m256 z = tanh8(load(g + 2 * H, n)), o = sigmoid8(load(g + 3 * H, n));
+    if (slope == 0)
+        return sigmoid8(x);
+    __m256 y = fma8(_mm256_set1_ps(slope), x, _mm256_set1_ps(0.5f));
+    return _mm256_min_ps(_mm256_set1_ps(1), _mm256_max_ps(_mm256_setzero_ps(), y));
+}
+
+static ALWAYS_INLINE void lstm_some(size_t H, const float slope, float *g, float *c,
+                                    float *h, const size_t n)
+{
+    __m256 i = gate8(load(g, n), slope), f = gate8(load(g + H, n), slope);
+    __m256 z = tanh8(load(g + 2 * H, n)), o = gate8(load(g + 3 * H, n), slope);
     __m256 cell = fma8(f, load(c, n), _mm256_mul_ps(i, z));
     store(g, n, i);
     store(g + H, n, f);
@@ -596,20 +606,31 @@ static ALWAYS_INLINE void lstm_some(size_t H, float *g, float *c, float *h,
     store(h, n, _mm256_mul_ps(o, tanh8(cell)));
 }
 
-static void avx2_lstm(size_t H, float *g, float *c, float *h)
+static ALWAYS_INLINE void lstm_all(size_t H, const float slope, float *g, float *c,
+                                   float *h)
 {
     size_t j = 0;
     for (; j + LANES <= H; j += LANES)
-        lstm_some(H, g + j, c + j, h + j, LANES);
+        lstm_some(H, slope, g + j, c + j, h + j, LANES);
     if (j < H)
-        lstm_some(H, g + j, c + j, h + j, H - j);
+        lstm_some(H, slope, g + j, c + j, h + j, H - j);
 }
 
-static ALWAYS_INLINE void gru_some(size_t H, float *x, const float *u, float *h,
-                                   const size_t n)
+static void avx2_lstm(size_t H, float *g, float *c, float *h)
 {
-    __m256 r = sigmoid8(_mm256_add_ps(load(x, n), load(u, n)));
-    __m256 z = sigmoid8(_mm256_add_ps(load(x + H, n), load(u + H, n)));
+    lstm_all(H, 0, g, c, h);
+}
+
+static void avx2_lstm_hard(size_t H, float slope, float *g, float *c, float *h)
+{
+    lstm_all(H, slope, g, c, h);
+}
+
+static ALWAYS_INLINE void gru_some(size_t H, const float slope, float *x, const float *u,
+                                   float *h, const size_t n)
+{
+    __m256 r = gate8(_mm256_add_ps(load(x, n), load(u, n)), slope);
+    __m256 z = gate8(_mm256_add_ps(load(x + H, n), load(u + H, n)), slope);
     __m256 c = tanh8(fma8(r, load(u + 2 * H, n), load(x + 2 * H, n)));
     __m256 keep = _mm256_mul_ps(z, load(h, n));
     store(x, n, r);
@@ -618,13 +639,24 @@ static ALWAYS_INLINE void gru_some(size_t H, float *x, const float *u, float *h,
     store(h, n, fma8(_mm256_sub_ps(_mm256_set1_ps(1), z), c, keep));
 }
 
-static void avx2_gru(size_t H, float *x, const float *r, float *h)
+static ALWAYS_INLINE void gru_all(size_t H, const float slope, float *x, const float *u,
+                                  float *h)
 {
     size_t j = 0;
     for (; j + LANES <= H; j += LANES)
-        gru_some(H, x + j, r + j, h + j, LANES);
+        gru_some(H, slope, x + j, u + j, h + j, LANES);
     if (j < H)
-        gru_some(H, x + j, r + j, h + j, H - j);
+        gru_some(H, slope, x + j, u + j, h + j, H - j);
+}
+
+static void avx2_gru(size_t H, float *x, const float *r, float *h)
+{
+    gru_all(H, 0, x, r, h);
+}
+
+static void avx2_gru_hard(size_t H, float slope, float *x, const float *r, float *h)
+{
+    gru_all(H, slope, x, r, h);
 }
 
 void kern_avx2_fill(struct kernels *k)
@@ -646,7 +678,9 @@ void kern_avx2_fill(struct kernels *k)
                           .gelu_erf = avx2_gelu_erf,
                           .gelu_tanh = avx2_gelu_tanh,
                           .lstm = avx2_lstm,
-                          .gru = avx2_gru};
+                          .gru = avx2_gru,
+                          .lstm_hard = avx2_lstm_hard,
+                          .gru_hard = avx2_gru_hard};
 }
 
 #endif

@@ -156,25 +156,61 @@ static void portable_weigh(size_t n, size_t E, const float *p, const float *v, s
             acc[e] += p[j] * v[j * ld + e];
 }
 
-static void portable_lstm(size_t H, float *g, float *c, float *h)
+/* g [4H] holds activated gates. */
+static void lstm_state(size_t H, const float *g, float *c, float *h)
 {
-    portable_sigmoid(2 * H, g);
-    portable_tanh(H, g + 2 * H);
-    portable_sigmoid(H, g + 3 * H);
     for (size_t j = 0; j < H; j++) {
         c[j] = g[H + j] * c[j] + g[j] * g[2 * H + j];
         h[j] = g[3 * H + j] * tanh_of(c[j]);
     }
 }
 
-static void portable_gru(size_t H, float *x, const float *r, float *h)
+static void portable_lstm(size_t H, float *g, float *c, float *h)
+{
+    portable_sigmoid(2 * H, g);
+    portable_tanh(H, g + 2 * H);
+    portable_sigmoid(H, g + 3 * H);
+    lstm_state(H, g, c, h);
+}
+
+static float hard_sigmoid_of(float slope, float x)
+{
+    float y = slope * x + 0.5f;
+    y = y < 0 ? 0 : y;
+    return y > 1 ? 1 : y;
+}
+
+static void portable_lstm_hard(size_t H, float slope, float *g, float *c, float *h)
 {
     for (size_t j = 0; j < 2 * H; j++)
-        x[j] = sigmoid_of(x[j] + r[j]);
+        g[j] = hard_sigmoid_of(slope, g[j]);
+    portable_tanh(H, g + 2 * H);
+    for (size_t j = 3 * H; j < 4 * H; j++)
+        g[j] = hard_sigmoid_of(slope, g[j]);
+    lstm_state(H, g, c, h);
+}
+
+/* x [3H] holds activated r and z; n is made here. */
+static void gru_state(size_t H, float *x, const float *r, float *h)
+{
     for (size_t j = 0; j < H; j++)
         x[2 * H + j] = tanh_of(x[2 * H + j] + x[j] * r[2 * H + j]);
     for (size_t j = 0; j < H; j++)
         h[j] = (1 - x[H + j]) * x[2 * H + j] + x[H + j] * h[j];
+}
+
+static void portable_gru(size_t H, float *x, const float *r, float *h)
+{
+    for (size_t j = 0; j < 2 * H; j++)
+        x[j] = sigmoid_of(x[j] + r[j]);
+    gru_state(H, x, r, h);
+}
+
+static void portable_gru_hard(size_t H, float slope, float *x, const float *r, float *h)
+{
+    for (size_t j = 0; j < 2 * H; j++)
+        x[j] = hard_sigmoid_of(slope, x[j] + r[j]);
+    gru_state(H, x, r, h);
 }
 
 void kern_portable_fill(struct kernels *k)
@@ -190,4 +226,6 @@ void kern_portable_fill(struct kernels *k)
     k->weigh = portable_weigh;
     k->lstm = portable_lstm;
     k->gru = portable_gru;
+    k->lstm_hard = portable_lstm_hard;
+    k->gru_hard = portable_gru_hard;
 }

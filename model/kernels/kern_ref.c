@@ -153,14 +153,43 @@ static void ref_gelu_tanh(size_t n, float *x)
     }
 }
 
+/* g [4H] holds activated gates. */
+static void lstm_state(size_t H, const float *g, float *c, float *h)
+{
+    for (size_t i = 0; i < H; i++) {
+        c[i] = (float)((double)g[H + i] * c[i] + (double)g[i] * g[2 * H + i]);
+        h[i] = (float)(g[3 * H + i] * tanh((double)c[i]));
+    }
+}
+
 static void ref_lstm(size_t H, float *g, float *c, float *h)
 {
     ref_sigmoid(2 * H, g);
     ref_tanh(H, g + 2 * H);
     ref_sigmoid(H, g + 3 * H);
+    lstm_state(H, g, c, h);
+}
+
+static double hard_sigmoid(float slope, double x)
+{
+    double y = slope * x + 0.5;
+    return y < 0 ? 0 : y > 1 ? 1 : y;
+}
+
+static void ref_lstm_hard(size_t H, float slope, float *g, float *c, float *h)
+{
+    for (size_t i = 0; i < 4 * H; i++)
+        g[i] = (float)(i / H == 2 ? tanh((double)g[i]) : hard_sigmoid(slope, g[i]));
+    lstm_state(H, g, c, h);
+}
+
+/* x [3H] holds activated r and z; n is made here. */
+static void gru_state(size_t H, float *x, const float *r, float *h)
+{
     for (size_t i = 0; i < H; i++) {
-        c[i] = (float)((double)g[H + i] * c[i] + (double)g[i] * g[2 * H + i]);
-        h[i] = (float)(g[3 * H + i] * tanh((double)c[i]));
+        float *n = x + 2 * H + i, z = x[H + i];
+        *n = (float)tanh(*n + (double)x[i] * r[2 * H + i]);
+        h[i] = (float)((1.0 - z) * *n + (double)z * h[i]);
     }
 }
 
@@ -168,11 +197,14 @@ static void ref_gru(size_t H, float *x, const float *r, float *h)
 {
     for (size_t i = 0; i < 2 * H; i++)
         x[i] = (float)sigmoid((double)x[i] + r[i]);
-    for (size_t i = 0; i < H; i++) {
-        float *n = x + 2 * H + i, z = x[H + i];
-        *n = (float)tanh(*n + (double)x[i] * r[2 * H + i]);
-        h[i] = (float)((1.0 - z) * *n + (double)z * h[i]);
-    }
+    gru_state(H, x, r, h);
+}
+
+static void ref_gru_hard(size_t H, float slope, float *x, const float *r, float *h)
+{
+    for (size_t i = 0; i < 2 * H; i++)
+        x[i] = (float)hard_sigmoid(slope, (double)x[i] + r[i]);
+    gru_state(H, x, r, h);
 }
 
 void kern_ref_fill(struct kernels *k)
@@ -194,5 +226,7 @@ void kern_ref_fill(struct kernels *k)
                           .gelu_erf = ref_gelu_erf,
                           .gelu_tanh = ref_gelu_tanh,
                           .lstm = ref_lstm,
-                          .gru = ref_gru};
+                          .gru = ref_gru,
+                          .lstm_hard = ref_lstm_hard,
+                          .gru_hard = ref_gru_hard};
 }

@@ -101,6 +101,11 @@ struct kernels {
      * gates r,z,n; h = (1-z)*n + z*h with n = tanh(x_n + r*(W_hn h + b_hn)).
      * Errors: r and z as above, n and h 5e-7 * (1 + |r_n| + |h before|). */
     void (*gru)(size_t H, float *x, const float *r, float *h);
+    /* The same cells with hard gates: a sigmoid is min(max(slope * x + 1/2, 0), 1), tanh
+     * stays. slope is 0.2 in Keras 2, 1/6 in Keras 3. Errors: gates 2^-22 absolute, the
+     * rest as above. NaN stays NaN. */
+    void (*lstm_hard)(size_t H, float slope, float *g, float *c, float *h);
+    void (*gru_hard)(size_t H, float slope, float *x, const float *r, float *h);
 };
 
 /* Name NULL: the best this CPU runs. Else that variant, or NULL if it is unknown or this

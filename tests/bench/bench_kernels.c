@@ -291,6 +291,14 @@ static void run_lstm(void *arg)
     c->k->lstm(WIDTH, c->y, c->x, c->w);
 }
 
+static void run_lstm_hard(void *arg)
+{
+    struct row_case *c = arg;
+    for (size_t i = 0; i < 4 * WIDTH; i++)
+        c->y[i] = c->keys[i];
+    c->k->lstm_hard(WIDTH, 0.2f, c->y, c->x, c->w);
+}
+
 static void bench_rows(const struct kernels *k)
 {
     static struct row_case ours, ref;
@@ -304,6 +312,7 @@ static void bench_rows(const struct kernels *k)
         {"weigh 128x64", run_weigh, 2.0 * KEYS * HEAD},
         {"layer_norm 768", run_layer_norm, 0},
         {"lstm 768", run_lstm, 0},
+        {"lstm_hard 768", run_lstm_hard, 0},
     };
     for (size_t i = 0; i < KEYS * HEAD; i++)
         ours.keys[i] = 8 * ((float)(i * 2654435761u % 4096) / 4096 - 0.5f);

@@ -225,6 +225,88 @@ START_TEST(a_gru_step_is_within_its_bound)
 }
 END_TEST
 
+static const float slopes[2] = {0.2f, 1.0f / 6};
+
+static double hard_sigmoid(float slope, double x)
+{
+    return fmin(fmax(slope * x + 0.5, 0), 1);
+}
+
+/* Widths of the arrays take gates into both flat ends. */
+START_TEST(a_hard_lstm_step_is_within_its_bound)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t H = 0; H <= 40; H++) {
+        float slope = slopes[H % 2];
+        struct fence x = random_array(4 * H, -6, 6), c0 = random_array(H, -3, 3),
+                     g = copy_of(x.at, 4 * H), c = copy_of(c0.at, H), h = fence_new(H, 4);
+        k->lstm_hard(H, slope, g.at, c.at, h.at);
+        for (size_t j = 0; j < H; j++) {
+            double i = hard_sigmoid(slope, x.at[j]), f = hard_sigmoid(slope, x.at[H + j]);
+            double z = tanh((double)x.at[2 * H + j]),
+                   o = hard_sigmoid(slope, x.at[3 * H + j]);
+            double cell = f * c0.at[j] + i * z, bound = 5e-7 * (1 + fabsf(c0.at[j]));
+            check_near(g.at[j], i, 0x1p-22, "i");
+            check_near(g.at[H + j], f, 0x1p-22, "f");
+            check_near(g.at[2 * H + j], z, gate_bound(z), "g");
+            check_near(g.at[3 * H + j], o, 0x1p-22, "o");
+            check_near(c.at[j], cell, bound, "c");
+            check_near(h.at[j], o * tanh(cell), bound, "h");
+        }
+        struct fence *all[] = {&x, &c0, &g, &c, &h};
+        for (size_t i = 0; i < 5; i++)
+            fence_free(all[i]);
+    }
+}
+END_TEST
+
+START_TEST(a_hard_gru_step_is_within_its_bound)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t H = 0; H <= 40; H++) {
+        float slope = slopes[H % 2];
+        struct fence x = random_array(3 * H, -6, 6), u = random_array(3 * H, -4, 4),
+                     h0 = random_array(H, -1, 1), g = copy_of(x.at, 3 * H),
+                     h = copy_of(h0.at, H);
+        k->gru_hard(H, slope, g.at, u.at, h.at);
+        for (size_t j = 0; j < H; j++) {
+            double r = hard_sigmoid(slope, (double)x.at[j] + u.at[j]);
+            double z = hard_sigmoid(slope, (double)x.at[H + j] + u.at[H + j]);
+            double last = u.at[2 * H + j], n = tanh(x.at[2 * H + j] + r * last);
+            double bound = 5e-7 * (1 + fabs(last) + fabsf(h0.at[j]));
+            check_near(g.at[j], r, 0x1p-22, "r");
+            check_near(g.at[H + j], z, 0x1p-22, "z");
+            check_near(g.at[2 * H + j], n, bound, "n");
+            check_near(h.at[j], (1 - z) * n + z * h0.at[j], bound, "h");
+        }
+        struct fence *all[] = {&x, &u, &h0, &g, &h};
+        for (size_t i = 0; i < 5; i++)
+            fence_free(all[i]);
+    }
+}
+END_TEST
+
+START_TEST(hard_gates_keep_nan_and_reach_their_ends)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t H = 1; H <= 17; H += 8) {
+        float g[4 * 17], c[17], h[17];
+        for (size_t j = 0; j < H; j++) {
+            g[j] = NAN;
+            g[H + j] = -INFINITY;
+            g[2 * H + j] = 0;
+            g[3 * H + j] = 4.5f; /* slope * x = 0.9 */
+            c[j] = 1;
+        }
+        k->lstm_hard(H, 0.2f, g, c, h);
+        for (size_t j = 0; j < H; j++) {
+            ck_assert(isnan(g[j]) && isnan(c[j]) && isnan(h[j]));
+            ck_assert(g[H + j] == 0 && g[3 * H + j] == 1);
+        }
+    }
+}
+END_TEST
+
 /* Unit j alone (H = 1) has the bits that it has among H units. */
 START_TEST(a_cell_does_not_depend_on_its_position)
 {
@@ -236,6 +318,11 @@ START_TEST(a_cell_does_not_depend_on_its_position)
                  h3 = copy_of(s.at, H);
     k->lstm(H, g.at, c.at, h.at);
     k->gru(H, g3.at, u.at, h3.at);
+    struct fence hard = copy_of(x.at, 4 * H), cell = copy_of(s.at, H),
+                 out = fence_new(H, 4), hard3 = copy_of(x.at, 3 * H),
+                 out3 = copy_of(s.at, H);
+    k->lstm_hard(H, slopes[0], hard.at, cell.at, out.at);
+    k->gru_hard(H, slopes[1], hard3.at, u.at, out3.at);
     for (size_t j = 0; j < H; j++) {
         float one[4] = {x.at[j], x.at[H + j], x.at[2 * H + j], x.at[3 * H + j]},
               state = s.at[j];
@@ -249,9 +336,17 @@ START_TEST(a_cell_does_not_depend_on_its_position)
             ck_assert(same_bits(one + i, g.at + i * H + j, 1));
         for (size_t i = 0; i < 3; i++)
             ck_assert(same_bits(three + i, g3.at + i * H + j, 1));
+        float four[4] = {x.at[j], x.at[H + j], x.at[2 * H + j], x.at[3 * H + j]};
+        float again[3] = {four[0], four[1], four[2]};
+        state = last = s.at[j];
+        k->lstm_hard(1, slopes[0], four, &state, &hidden);
+        ck_assert(same_bits(&state, cell.at + j, 1) && same_bits(&hidden, out.at + j, 1));
+        k->gru_hard(1, slopes[1], again, inner, &last);
+        ck_assert(same_bits(&last, out3.at + j, 1));
     }
-    struct fence *all[] = {&x, &u, &s, &g, &c, &h, &g3, &h3};
-    for (size_t i = 0; i < 8; i++)
+    struct fence *all[] = {&x,  &u,    &s,    &g,   &c,     &h,   &g3,
+                           &h3, &hard, &cell, &out, &hard3, &out3};
+    for (size_t i = 0; i < 13; i++)
         fence_free(all[i]);
 }
 END_TEST
@@ -269,6 +364,9 @@ static Suite *functions_suite(void)
     tcase_add_loop_test(each, functions_do_not_depend_on_the_position, 0, n);
     tcase_add_loop_test(each, an_lstm_step_is_within_its_bound, 0, n);
     tcase_add_loop_test(each, a_gru_step_is_within_its_bound, 0, n);
+    tcase_add_loop_test(each, a_hard_lstm_step_is_within_its_bound, 0, n);
+    tcase_add_loop_test(each, a_hard_gru_step_is_within_its_bound, 0, n);
+    tcase_add_loop_test(each, hard_gates_keep_nan_and_reach_their_ends, 0, n);
     tcase_add_loop_test(each, a_cell_does_not_depend_on_its_position, 0, n);
     suite_add_tcase(suite, each);
     return suite;
