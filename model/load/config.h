@@ -33,6 +33,9 @@ enum layout {
     LAYOUT_MPNET
 };
 enum cell { CELL_LSTM, CELL_GRU, CELL_RNN_TANH, CELL_RNN_RELU };
+/* The sigmoid in an LSTM's and a GRU's gates: the real one, or min(max(ax + 1/2, 0), 1)
+ * with a = 1/5 (Keras 2, ONNX) or a = 1/6 (Keras 3, as relu6(x + 3) / 6). */
+enum gates { GATES_SIGMOID, GATES_HARD_5TH, GATES_HARD_6TH };
 enum pooling { POOL_LAST, POOL_MEAN, POOL_MAX, POOL_ATTENTION, POOL_FIRST };
 enum act { ACT_GELU_ERF, ACT_GELU_TANH, ACT_RELU, ACT_SILU, ACT_TANH };
 /* What the scores of a classifier head mean (problem_type of transformers). A single
@@ -87,6 +90,7 @@ struct config {
     struct rope_config rope, window_rope; /* of all layers; of those with a window */
 
     enum cell cell;
+    enum gates gates;
     size_t hidden; /* H */
     bool bidirectional;
     bool bias;

@@ -98,6 +98,10 @@ static const char *const ANY_FAMILY[] = {
 static const struct config_architecture ARCHITECTURES[] = {
     {"RNNForCausalLM", HEAD_LM, &CONFIG_RNN},
     {"RNNForSequenceClassification", HEAD_LABELS, &CONFIG_RNN},
+    {"LSTMForCausalLM", HEAD_LM, &CONFIG_RNN},
+    {"LSTMForSequenceClassification", HEAD_LABELS, &CONFIG_RNN},
+    {"GRUForCausalLM", HEAD_LM, &CONFIG_RNN},
+    {"GRUForSequenceClassification", HEAD_LABELS, &CONFIG_RNN},
     {"GPT2LMHeadModel", HEAD_LM, &CONFIG_GPT2},
     {"BertForSequenceClassification", HEAD_LABELS, &CONFIG_BERT},
 };

@@ -1,6 +1,9 @@
-/* Our own recurrent models: what their config.json may say. */
+/* Recurrent models: what their config.json may say. The format is our own: PyTorch has
+ * no config for its nn.LSTM. */
 #include "model/load/config_keys.h"
 #include "model/load/json.h"
+
+#include <string.h>
 
 static const char *const NAME = "config.json";
 
@@ -8,6 +11,13 @@ static const struct key_choice CELLS[] = {
     {"lstm", CELL_LSTM},
     {"gru", CELL_GRU},
     {"rnn", CELL_RNN_TANH}, /* unless `nonlinearity` says relu */
+    {NULL, 0},
+};
+
+static const struct key_choice GATES[] = {
+    {"sigmoid", GATES_SIGMOID},
+    {"hard_sigmoid", GATES_HARD_5TH},
+    {"hard_sigmoid_6", GATES_HARD_6TH},
     {NULL, 0},
 };
 
@@ -26,6 +36,7 @@ static const struct config_key RNN_KEYS[] = {
     SIZE("embedding_dim", width, 1, WIDTH_MAX),
     SIZE("hidden_size", hidden, 1, WIDTH_MAX),
     SIZE("num_layers", n_layers, 1, RNN_LAYERS_MAX),
+    CHOICE_OR("recurrent_activation", gates, GATES, GATES_SIGMOID),
     BOOL_OR("bidirectional", bidirectional, false),
     BOOL_OR("bias", bias, true),
     BOOL_OR("tie_word_embeddings", tied, false),
@@ -37,6 +48,11 @@ static const struct config_key RNN_KEYS[] = {
 
 /* check reads nonlinearity itself; batch_first does not touch the weights. */
 static const char *const RNN_OTHER[] = {"nonlinearity", "dropout", "batch_first", NULL};
+
+static const char *cell_name(const struct config *c)
+{
+    return c->cell == CELL_LSTM ? "lstm" : c->cell == CELL_GRU ? "gru" : "rnn";
+}
 
 static enum err_code read_nonlinearity(const json_t *root, struct config *c,
                                        struct err *err)
@@ -54,8 +70,23 @@ static enum err_code read_nonlinearity(const json_t *root, struct config *c,
         return err_set(err, ERR_MISMATCH,
                        "%s: nonlinearity is for cell \"rnn\", cell is "
                        "\"%s\"",
-                       NAME, c->cell == CELL_LSTM ? "lstm" : "gru");
+                       NAME, cell_name(c));
     c->cell = cells[which];
+    return ERR_OK;
+}
+
+/* LSTMForCausalLM and the like say the cell a second time. */
+static enum err_code check_cell(const struct config *c, struct err *err)
+{
+    bool named_lstm = strncmp(c->architecture, "LSTM", 4) == 0;
+    bool named_gru = strncmp(c->architecture, "GRU", 3) == 0;
+    if ((named_lstm && c->cell != CELL_LSTM) || (named_gru && c->cell != CELL_GRU))
+        return err_set(err, ERR_MISMATCH, "%s: cell is \"%s\", architectures says %s",
+                       NAME, cell_name(c), c->architecture);
+    if (c->gates != GATES_SIGMOID && c->cell != CELL_LSTM && c->cell != CELL_GRU)
+        return err_set(err, ERR_MISMATCH,
+                       "%s: recurrent_activation is for gates, cell \"rnn\" has none",
+                       NAME);
     return ERR_OK;
 }
 
@@ -66,7 +97,7 @@ static enum err_code check_causal_rnn(const json_t *root, const struct config *c
     for (size_t i = 0; i < 3; i++)
         if (json_read_has(root, others[i]))
             return err_set(err, ERR_MISMATCH,
-                           "%s: %s is for RNNForSequenceClassification, "
+                           "%s: %s is for a classifier, "
                            "architectures says %s",
                            NAME, others[i], c->architecture);
     if (c->bidirectional)
@@ -89,7 +120,7 @@ static enum err_code check_pooling(const json_t *root, struct config *c, struct 
                        c->architecture);
     if (c->tied)
         return err_set(err, ERR_MISMATCH,
-                       "%s: tie_word_embeddings is for RNNForCausalLM, "
+                       "%s: tie_word_embeddings is for a language model, "
                        "architectures says %s",
                        NAME, c->architecture);
     if (c->pooling == POOL_ATTENTION) {
@@ -109,6 +140,8 @@ static enum err_code check_pooling(const json_t *root, struct config *c, struct 
 static enum err_code check_rnn(const json_t *root, struct config *c, struct err *err)
 {
     enum err_code code = read_nonlinearity(root, c, err);
+    if (code == ERR_OK)
+        code = check_cell(c, err);
     if (code != ERR_OK)
         return code;
     return c->head == HEAD_LM ? check_causal_rnn(root, c, err)

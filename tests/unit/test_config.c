@@ -38,6 +38,7 @@ static void describe(const struct config *c, char text[TEXT_BYTES])
     fprintf(out, "rnn cell=%d hidden=%zu bi=%d bias=%d pooling=%d A=%zu R=%zu\n",
             (int)c->cell, c->hidden, c->bidirectional, c->bias, (int)c->pooling,
             c->attention_size, c->hops);
+    fprintf(out, "gates %d\n", (int)c->gates);
     fprintf(out, "heads kv=%zu E=%zu first_position=%zu embedding=%zu buckets=%zu\n",
             c->n_kv_heads, c->head_width, c->first_position, c->embedding_width,
             c->n_buckets);
