@@ -139,27 +139,52 @@ static enum err_code read_key(const json_t *root, const struct config_key *key,
 
 /* ---- all keys of a family ---------------------------------------------------------- */
 
-static enum err_code check_known(const json_t *root, const struct config_family *family,
-                                 struct err *err)
+/* One file being read. */
+struct reading {
+    const json_t *root;
+    const struct config_family *family;
+    struct problems *problems; /* NULL: the first one ends it */
+    struct config *c;
+    bool whole; /* every field has been read */
+};
+
+static enum err_code check_known(struct reading *r, struct err *err)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)root, key, value) if (
-        !json_is_null(value) &&
-        !config_keys_known(
-            family, key)) return err_set(err, ERR_UNSUPPORTED,
-                                         "%s: key \"%.100s\" is not known for "
-                                         "model_type \"%s\" and might change the answer",
-                                         NAME, key, family->model_type);
-    return ERR_OK;
+    enum err_code code = ERR_OK;
+    json_object_foreach((json_t *)r->root, key, value)
+    {
+        if (code != ERR_OK || json_is_null(value) || config_keys_known(r->family, key))
+            continue;
+        code = err_set(err, ERR_UNSUPPORTED,
+                       "%s: key \"%.100s\" is not known for model_type \"%s\" and might "
+                       "change the answer",
+                       NAME, key, r->family->model_type);
+        code = problems_take(r->problems, code, err);
+    }
+    return code;
 }
 
-static enum err_code read_keys(const json_t *root, const struct config_family *family,
-                               struct config *c, struct err *err)
+/* A failure of something that fills fields: these are then not to be used. */
+static enum err_code take(struct reading *r, enum err_code code, struct err *err)
 {
-    enum err_code code = check_known(root, family, err);
-    for (size_t i = 0; i < family->n_keys && code == ERR_OK; i++)
-        code = read_key(root, &family->keys[i], c, err);
+    r->whole &= code == ERR_OK;
+    return problems_take(r->problems, code, err);
+}
+
+static enum err_code read_keys(struct reading *r, struct err *err)
+{
+    enum err_code code = check_known(r, err);
+    for (size_t i = 0; i < r->family->n_keys && code == ERR_OK; i++) {
+        const struct config_key *key = &r->family->keys[i];
+        code = read_key(r->root, key, r->c, err);
+        code = key->kind == KEY_ONLY || key->kind == KEY_EMPTY
+                   ? problems_take(r->problems, code, err)
+                   : take(r, code, err);
+    }
+    if (code == ERR_OK && r->whole)
+        code = take(r, r->family->check(r->root, r->c, err), err);
     return code;
 }
 
@@ -225,13 +250,17 @@ static enum err_code read_id(const json_t *root, const char *key, size_t vocab,
     return ERR_OK;
 }
 
-static enum err_code read_ids(const json_t *root, struct config *c, struct err *err)
+static enum err_code read_ids(struct reading *r, struct err *err)
 {
-    enum err_code code = read_id(root, "bos_token_id", c->vocab, &c->bos_id, err);
-    if (code == ERR_OK)
-        code = read_id(root, "eos_token_id", c->vocab, &c->eos_id, err);
-    if (code == ERR_OK)
-        code = read_id(root, "pad_token_id", c->vocab, &c->pad_id, err);
+    const struct {
+        const char *key;
+        int32_t *id;
+    } ids[] = {{"bos_token_id", &r->c->bos_id},
+               {"eos_token_id", &r->c->eos_id},
+               {"pad_token_id", &r->c->pad_id}};
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids && code == ERR_OK; i++)
+        code = take(r, read_id(r->root, ids[i].key, r->c->vocab, ids[i].id, err), err);
     return code;
 }
 
@@ -281,52 +310,78 @@ static enum err_code check_total(const struct config *c, struct err *err)
 
 /* ---- the front door ---------------------------------------------------------------- */
 
-static enum err_code read_root(const json_t *root, struct config *c, struct err *err)
+static enum err_code read_root(struct reading *r, struct err *err)
 {
+    struct config *c = r->c;
     const struct config_architecture *a = NULL;
-    enum err_code code = find_architecture(root, &a, err);
-    if (code != ERR_OK)
-        return code;
+    enum err_code code = take(r, find_architecture(r->root, &a, err), err);
+    if (code != ERR_OK || !r->whole)
+        return code; /* without it no key means anything */
     assert(a);
+    r->family = a->family;
     c->arch = a->family->arch;
     c->head = a->head;
     c->family = a->family->model_type;
     snprintf(c->architecture, sizeof c->architecture, "%s", a->name);
-    code = read_keys(root, a->family, c, err);
+    code = read_keys(r, err);
     if (code == ERR_OK)
-        code = a->family->check(root, c, err);
-    if (code == ERR_OK)
-        code = read_ids(root, c, err);
+        code = read_ids(r, err);
     if (code == ERR_OK && c->head == HEAD_LABELS)
-        code = labels_read(root, NAME, c, err);
-    return code == ERR_OK ? check_total(c, err) : code;
+        code = take(r, labels_read(r->root, NAME, c, err), err);
+    return code == ERR_OK && r->whole ? take(r, check_total(c, err), err) : code;
+}
+
+static enum err_code parse(const char *text, size_t n, struct problems *p,
+                           struct config *out, bool *whole, struct err *err)
+{
+    json_t *root = NULL;
+    struct config c = {0};
+    struct reading r = {.problems = p, .c = &c, .whole = true};
+    enum err_code code =
+        take(&r, json_read_text(NAME, text, n, &LIMITS, &root, err), err);
+    r.root = root;
+    if (code == ERR_OK && root)
+        code = read_root(&r, err);
+    json_decref(root);
+    *whole = code == ERR_OK && r.whole;
+    if (*whole)
+        *out = c;
+    else
+        config_done(&c);
+    return code;
 }
 
 enum err_code config_parse(const char *text, size_t n, struct config *out,
                            struct err *err)
 {
-    json_t *root = NULL;
-    struct config c = {0};
-    enum err_code code = json_read_text(NAME, text, n, &LIMITS, &root, err);
-    if (code == ERR_OK)
-        code = read_root(root, &c, err);
-    json_decref(root);
-    if (code != ERR_OK) {
-        config_done(&c);
-        return code;
-    }
-    *out = c;
-    return ERR_OK;
+    bool whole;
+    return parse(text, n, NULL, out, &whole, err);
 }
 
-enum err_code config_read(const char *dir, struct config *out, struct err *err)
+static enum err_code read_file(const char *dir, struct problems *p, struct config *out,
+                               bool *whole, struct err *err)
 {
     struct file f = {0};
     enum err_code code = file_read(dir, NAME, CONFIG_BYTES, &f, err);
     if (code == ERR_OK)
-        code = config_parse((const char *)f.at, f.n, out, err);
+        code = parse((const char *)f.at, f.n, p, out, whole, err);
+    else
+        code = problems_take(p, code, err);
     file_done(&f);
     return code;
+}
+
+enum err_code config_read(const char *dir, struct config *out, struct err *err)
+{
+    bool whole;
+    return read_file(dir, NULL, out, &whole, err);
+}
+
+enum err_code config_survey(const char *dir, struct problems *p, struct config *out,
+                            bool *whole, struct err *err)
+{
+    *whole = false;
+    return read_file(dir, p, out, whole, err);
 }
 
 void config_done(struct config *c)

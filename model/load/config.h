@@ -8,6 +8,7 @@
 #define SEQ_LOAD_CONFIG_H
 
 #include "model/base/err.h"
+#include "model/base/problems.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -119,6 +120,11 @@ enum err_code config_read(const char *dir, struct config *out,
 /* The same for text[0..n). */
 enum err_code config_parse(const char *text, size_t n, struct config *out,
                            struct err *err) MUST_CHECK;
+/* The same as config_read, but tells *p every unknown key and every bad value, and then
+ * returns ERR_OK. Only if *whole, *out is filled: its sizes can be worked with, though
+ * keys that have no field may have been found bad. */
+enum err_code config_survey(const char *dir, struct problems *p, struct config *out,
+                            bool *whole, struct err *err) MUST_CHECK;
 void config_done(struct config *c); /* a zeroed struct is fine */
 
 #endif

@@ -40,6 +40,7 @@ struct weights {
     size_t n;
     const char *source; /* the file that lists the tensors, for messages */
     char prefix[PREFIX_BYTES];
+    struct problems *problems; /* of a survey */
 };
 
 /* ---- opening ----------------------------------------------------------------------- */
@@ -139,18 +140,20 @@ static bool shard_has(const struct shard *s, const char *name)
 /* Every tensor of the shard is listed as being in this shard; hence no tensor is in two.
  */
 static enum err_code check_listed(const struct shard *s, const json_t *map,
-                                  struct err *err)
+                                  struct problems *p, struct err *err)
 {
-    for (size_t i = 0; i < s->header.n; i++) {
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; i < s->header.n && code == ERR_OK; i++) {
         const char *tensor = s->header.tensors[i].name;
         const json_t *file = json_object_get(map, tensor);
         char found[JSON_SHOW_BYTES];
         if (!file || strcmp(json_string_value(file), s->name) != 0)
-            return err_set(err, ERR_MISMATCH,
+            code = err_set(err, ERR_MISMATCH,
                            "%.80s: has tensor %.120s, for which %s says %s", s->name,
                            tensor, INDEX, json_read_show(file, found));
+        code = problems_take(p, code, err);
     }
-    return ERR_OK;
+    return code;
 }
 
 /* Every tensor that the index lists is in the shard it names. */
@@ -159,37 +162,42 @@ static enum err_code check_present(const struct weights *w, const json_t *map,
 {
     const char *key;
     json_t *file;
+    enum err_code code = ERR_OK;
     json_object_foreach((json_t *)map, key, file)
     {
         const struct shard *s = w->shards;
         while (strcmp(s->name, json_string_value(file)) != 0)
             s++;
-        if (!shard_has(s, key))
-            return err_set(err, ERR_MISMATCH,
+        if (code == ERR_OK && !shard_has(s, key)) {
+            code = err_set(err, ERR_MISMATCH,
                            "%s: tensor %.120s is said to be in %.80s, "
                            "which does not have it",
                            INDEX, key, s->name);
+            code = problems_take(w->problems, code, err);
+        }
     }
-    return ERR_OK;
+    return code;
 }
 
+/* A survey goes on behind a file that can't be read, but what is in which file can only
+ * be judged with all of them. */
 static enum err_code open_map(struct weights *w, const char *dir, const json_t *map,
                               struct err *err)
 {
     const char *key;
     json_t *file;
+    enum err_code code = ERR_OK;
+    size_t before = w->problems ? w->problems->n : 0;
     json_object_foreach((json_t *)map, key, file)
     {
-        enum err_code code = add_shard(w, dir, key, file, err);
-        if (code != ERR_OK)
-            return code;
+        if (code == ERR_OK)
+            code = problems_take(w->problems, add_shard(w, dir, key, file, err), err);
     }
-    for (size_t i = 0; i < w->n_shards; i++) {
-        enum err_code code = check_listed(&w->shards[i], map, err);
-        if (code != ERR_OK)
-            return code;
-    }
-    return check_present(w, map, err);
+    if (code != ERR_OK || (w->problems && w->problems->n > before))
+        return code;
+    for (size_t i = 0; i < w->n_shards && code == ERR_OK; i++)
+        code = check_listed(&w->shards[i], map, w->problems, err);
+    return code == ERR_OK ? check_present(w, map, err) : code;
 }
 
 static enum err_code open_sharded(struct weights *w, const char *dir, struct err *err)
@@ -236,11 +244,13 @@ static enum err_code open_any(struct weights *w, const char *dir, struct err *er
         pickle, SINGLE, pickle, SINGLE);
 }
 
-enum err_code weights_open(const char *dir, struct weights **out, struct err *err)
+static enum err_code open_new(const char *dir, struct problems *p, struct weights **out,
+                              struct err *err)
 {
     struct weights *w = mem_zero(1, sizeof *w);
     if (!w)
         return no_memory(SINGLE, err);
+    w->problems = p;
     enum err_code code = open_any(w, dir, err);
     if (code == ERR_OK)
         code = list_entries(w, err);
@@ -250,6 +260,29 @@ enum err_code weights_open(const char *dir, struct weights **out, struct err *er
     }
     *out = w;
     return ERR_OK;
+}
+
+enum err_code weights_open(const char *dir, struct weights **out, struct err *err)
+{
+    return open_new(dir, NULL, out, err);
+}
+
+enum err_code weights_survey(const char *dir, struct problems *p, struct weights **out,
+                             struct err *err)
+{
+    struct weights *w = NULL;
+    size_t before = p->n;
+    enum err_code code = problems_take(p, open_new(dir, p, &w, err), err);
+    if (code == ERR_OK && p->n == before)
+        *out = w;
+    else
+        weights_close(w);
+    return code;
+}
+
+struct problems *weights_problems(const struct weights *w)
+{
+    return w->problems;
 }
 
 void weights_close(struct weights *w)
@@ -316,8 +349,8 @@ size_t weights_rows(const struct weights *w, const char *name)
 }
 
 /* Finds a tensor and checks its shape and dtype. */
-static enum err_code demand(const struct weights *w, const char *name, size_t rank,
-                            const size_t *shape, struct entry **out, struct err *err)
+static enum err_code find_fit(const struct weights *w, const char *name, size_t rank,
+                              const size_t *shape, struct entry **out, struct err *err)
 {
     char want[SAFETENSORS_SHAPE_BYTES], have[SAFETENSORS_SHAPE_BYTES];
     assert(rank >= 1 && rank <= 4);
@@ -327,6 +360,7 @@ static enum err_code demand(const struct weights *w, const char *name, size_t ra
         return err_set(err, ERR_MISMATCH,
                        "%s: tensor %s%s is missing, config.json wants %s", w->source,
                        w->prefix, name, want);
+    *out = e;
     const struct safetensor *t = e->tensor;
     if (!dtype_is_float(t->dtype))
         return err_set(err, ERR_UNSUPPORTED,
@@ -339,8 +373,22 @@ static enum err_code demand(const struct weights *w, const char *name, size_t ra
                        "%s",
                        e->shard->name, t->name,
                        safetensors_shape(t->shape, t->rank, have), want);
-    *out = e;
     return ERR_OK;
+}
+
+/* The tensor asked for, to be converted; or NULL in a survey, where nothing is. */
+static enum err_code demand(const struct weights *w, const char *name, size_t rank,
+                            const size_t *shape, struct entry **out, struct err *err)
+{
+    struct entry *e = NULL;
+    enum err_code code = find_fit(w, name, rank, shape, &e, err);
+    if (!w->problems) {
+        *out = e;
+        return code;
+    }
+    if (e)
+        e->used = true; /* even if it doesn't fit: nobody else asks for it */
+    return problems_take(w->problems, code, err);
 }
 
 /* Converts elements first..first+n-1. */
@@ -364,9 +412,8 @@ enum err_code weights_get(struct weights *w, const char *name, size_t rank,
 {
     struct entry *e = NULL;
     enum err_code code = demand(w, name, rank, shape, &e, err);
-    if (code != ERR_OK)
+    if (code != ERR_OK || !e)
         return code;
-    assert(e);
     return convert(e, 0, e->tensor->count, out, err);
 }
 
@@ -376,9 +423,8 @@ enum err_code weights_get_rows(struct weights *w, const char *name, const size_t
     assert(first <= last && last <= shape[0]);
     struct entry *e = NULL;
     enum err_code code = demand(w, name, 2, shape, &e, err);
-    if (code != ERR_OK)
+    if (code != ERR_OK || !e)
         return code;
-    assert(e);
     return convert(e, first * shape[1], (last - first) * shape[1], out, err);
 }
 
@@ -393,17 +439,20 @@ void weights_ignore(struct weights *w, const char *suffix)
 
 enum err_code weights_finish(const struct weights *w, struct err *err)
 {
-    for (size_t i = 0; i < w->n; i++) {
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; i < w->n && code == ERR_OK; i++) {
         const struct entry *e = &w->entries[i];
         char have[SAFETENSORS_SHAPE_BYTES];
-        if (!e->used && !e->ignored)
-            return err_set(err, ERR_MISMATCH,
-                           "%.80s: tensor %.120s %s has no place in the "
-                           "model that config.json describes",
-                           e->shard->name, e->tensor->name,
-                           safetensors_shape(e->tensor->shape, e->tensor->rank, have));
+        if (e->used || e->ignored)
+            continue;
+        code = err_set(err, ERR_MISMATCH,
+                       "%.80s: tensor %.120s %s has no place in the "
+                       "model that config.json describes",
+                       e->shard->name, e->tensor->name,
+                       safetensors_shape(e->tensor->shape, e->tensor->rank, have));
+        code = problems_take(w->problems, code, err);
     }
-    return ERR_OK;
+    return code;
 }
 
 size_t weights_params(const struct weights *w)

@@ -10,6 +10,7 @@
 #define SEQ_LOAD_WEIGHTS_H
 
 #include "model/base/err.h"
+#include "model/base/problems.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,14 @@ struct weights;
  */
 enum err_code weights_open(const char *dir, struct weights **out,
                            struct err *err) MUST_CHECK;
+
+/* The same to be looked through, not to be loaded: failures go into *p, and *out stays
+ * NULL if the tensors can't be listed. What such weights are asked for afterwards is
+ * checked by name, shape and dtype and counts as used, but nothing is converted or
+ * written, and every failure goes into *p too. */
+enum err_code weights_survey(const char *dir, struct problems *p, struct weights **out,
+                             struct err *err) MUST_CHECK;
+struct problems *weights_problems(const struct weights *w); /* NULL: for loading */
 void weights_close(struct weights *w);
 
 /* All later names are looked up as prefix+name if any tensor begins with the prefix, else
@@ -49,7 +58,8 @@ enum err_code weights_get_rows(struct weights *w, const char *name, const size_t
  * buffers). */
 void weights_ignore(struct weights *w, const char *suffix);
 
-/* ERR_MISMATCH naming the first tensor that nobody asked for. */
+/* ERR_MISMATCH naming the first tensor that nobody asked for. In a survey: each of them.
+ */
 enum err_code weights_finish(const struct weights *w, struct err *err) MUST_CHECK;
 
 /* Totals over all tensors used, for reports: number of parameters, bytes in the file, and

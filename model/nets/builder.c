@@ -1,6 +1,7 @@
 #include "model/nets/builder.h"
 
 #include "model/base/mem.h"
+#include "model/base/problems.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +22,11 @@ static struct name full_name(const struct builder *b, const char *name, const ch
     return n;
 }
 
+static bool surveying(const struct builder *b)
+{
+    return weights_problems(b->w) != NULL;
+}
+
 void builder_fail(struct builder *b, enum err_code code, const char *fmt, ...)
 {
     if (b->rc != ERR_OK)
@@ -30,7 +36,8 @@ void builder_fail(struct builder *b, enum err_code code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(msg, sizeof msg, fmt, args);
     va_end(args);
-    b->rc = err_set(b->err, code, "%s", msg);
+    code = err_set(b->err, code, "%s", msg);
+    b->rc = problems_take(weights_problems(b->w), code, b->err);
 }
 
 void builder_scope(struct builder *b, const char *fmt, ...)
@@ -60,7 +67,8 @@ float *builder_floats(struct builder *b, size_t n)
 {
     if (b->rc != ERR_OK)
         return NULL;
-    float *p = mem_aligned(n, sizeof *p);
+    /* A survey doesn't write there, so that no page of it is ever taken. */
+    float *p = surveying(b) ? mem_zero(n, sizeof *p) : mem_aligned(n, sizeof *p);
     if (!p)
         builder_fail(b, ERR_NOMEM, "out of memory: %zu weights", n);
     else
@@ -86,7 +94,8 @@ static void check_shape(struct builder *b, const char *name, size_t rows, size_t
 
 float *builder_vector(struct builder *b, const char *name, size_t n)
 {
-    if (b->rc == ERR_OK && weights_rows(b->w, full_name(b, name, "").s) != n) {
+    if (b->rc == ERR_OK && !surveying(b) &&
+        weights_rows(b->w, full_name(b, name, "").s) != n) {
         builder_read(b, name, n, NULL); /* fails, and says why */
         builder_fail(b, ERR_BUG, "%s%s: shape changed while loading", b->scope, name);
     }
@@ -102,15 +111,15 @@ void builder_matrix(struct builder *b, struct matrix *m, size_t N, size_t K)
 {
     if (b->rc != ERR_OK)
         return;
-    size_t bytes = b->k->matrix_bytes(N, K);
-    m->data = bytes ? mem_aligned(bytes, 1) : NULL;
-    if (!m->data) {
-        builder_fail(b, ERR_NOMEM, "out of memory: a matrix [%zu,%zu]", N, K);
-        return;
-    }
     m->N = N;
     m->K = K;
+    if (surveying(b))
+        return;
+    size_t bytes = b->k->matrix_bytes(N, K);
+    m->data = bytes ? mem_aligned(bytes, 1) : NULL;
     b->bytes += bytes;
+    if (!m->data)
+        builder_fail(b, ERR_NOMEM, "out of memory: a matrix [%zu,%zu]", N, K);
 }
 
 static size_t piece_rows(size_t n, size_t K)
@@ -123,7 +132,7 @@ void builder_rows(struct builder *b, struct matrix *m, const char *name, size_t 
                   size_t n)
 {
     check_shape(b, name, n, m->K);
-    if (b->rc != ERR_OK)
+    if (b->rc != ERR_OK || surveying(b))
         return;
     size_t shape[2] = {n, m->K}, step = piece_rows(n, m->K);
     float *piece = mem_alloc(step * m->K, sizeof *piece);
@@ -142,7 +151,8 @@ void builder_rows(struct builder *b, struct matrix *m, const char *name, size_t 
 void builder_packed(struct builder *b, struct matrix *m, const char *name, size_t N,
                     size_t K)
 {
-    check_shape(b, name, N, K);
+    if (!surveying(b)) /* which builder_rows does there */
+        check_shape(b, name, N, K);
     builder_matrix(b, m, N, K);
     builder_rows(b, m, name, 0, N);
 }
@@ -165,16 +175,16 @@ void builder_conv1d(struct builder *b, struct linear *l, const char *name, size_
     size_t scope = strlen(b->scope), shape[2] = {K, N};
     check_shape(b, weight.s + scope, K, N);
     builder_matrix(b, &l->w, N, K);
-    if (b->rc != ERR_OK)
-        return;
-    float *whole = mem_alloc(N * K, sizeof *whole); /* [K,N] */
-    if (!whole)
-        builder_fail(b, ERR_NOMEM, "out of memory: %s", weight.s);
-    else
-        b->rc = weights_get(b->w, weight.s, 2, shape, whole, b->err);
-    if (b->rc == ERR_OK)
-        b->k->pack(&l->w, 0, N, whole, true);
-    mem_free(whole);
+    if (b->rc == ERR_OK && !surveying(b)) {
+        float *whole = mem_alloc(N * K, sizeof *whole); /* [K,N] */
+        if (!whole)
+            builder_fail(b, ERR_NOMEM, "out of memory: %s", weight.s);
+        else
+            b->rc = weights_get(b->w, weight.s, 2, shape, whole, b->err);
+        if (b->rc == ERR_OK)
+            b->k->pack(&l->w, 0, N, whole, true);
+        mem_free(whole);
+    }
     l->bias = builder_vector(b, bias.s + scope, N);
 }
 
@@ -197,6 +207,8 @@ void builder_embedding(struct builder *b, struct embedding *t, const char *name,
     size_t shape[2] = {V, D};
     check_shape(b, name, V, D);
     t->D = D;
+    if (surveying(b))
+        return;
     t->table = builder_floats(b, b->rc == ERR_OK ? V * D : 0);
     if (b->rc == ERR_OK)
         b->rc = weights_get_rows(b->w, full_name(b, name, "").s, shape, 0, V, t->table,
@@ -217,6 +229,10 @@ void builder_copy(struct builder *b, const struct matrix *m, const char *name,
 {
     if (b->rc != ERR_OK || !builder_has(b, copy))
         return;
+    if (surveying(b)) {
+        check_shape(b, copy, m->N, m->K);
+        return;
+    }
     size_t shape[2] = {m->N, m->K};
     float *rows = mem_alloc(2 * m->K, sizeof *rows); /* [2,K] */
     if (!rows) {

@@ -4,7 +4,13 @@
  * The first failure stays in `rc` (and in *err); every later call does nothing, so that a
  * loader reads as a list of tensors with one check at its end. Names are looked up behind
  * the scope, "h.3." + "attn.c_proj.weight". Memory taken belongs to the net, which frees
- * it with mem_free. */
+ * it with mem_free.
+ *
+ * A survey (weights of weights_survey) runs the same loaders to find out all that is
+ * wrong: every tensor is checked, every failure told, and `rc` stays ERR_OK. Vectors,
+ * floats and arrays are there as ever, but all zero; matrices and embeddings have their
+ * sizes but no data. So a loader needs no care except that it must not read a matrix or a
+ * table itself. */
 #ifndef SEQ_NETS_BUILDER_H
 #define SEQ_NETS_BUILDER_H
 

@@ -51,6 +51,27 @@ enum err_code net_load(struct config *take_cfg, struct weights *w,
     return b.rc;
 }
 
+enum err_code net_survey(const struct config *cfg, struct weights *w,
+                         const struct kernels *k, struct err *err)
+{
+    struct builder b = {.w = w, .k = k, .err = err};
+    const struct row *row = find(cfg->arch);
+    if (!row)
+        return err_set(err, ERR_BUG, "an architecture without a net");
+    struct net *n = mem_zero(1, row->size());
+    if (!n)
+        return err_set(err, ERR_NOMEM, "out of memory: net");
+    n->k = k;
+    n->cfg = *cfg; /* borrowed */
+    row->load(n, &b);
+    if (b.rc == ERR_OK)
+        b.rc = weights_finish(w, err);
+    if (n->ops)
+        n->ops->done(n);
+    mem_free(n);
+    return b.rc;
+}
+
 void net_free(struct net *n)
 {
     if (!n)
