@@ -9,6 +9,26 @@ struct cell_job {
     float *r, *h, *c;
 };
 
+static void lstm_row(const struct cell_job *j, size_t i)
+{
+    size_t H = j->n->H;
+    float *g = j->gates + i * 4 * H, *c = j->c + i * H, *h = j->h + i * H;
+    if (j->n->hard_slope > 0)
+        j->k->lstm_hard(H, j->n->hard_slope, g, c, h);
+    else
+        j->k->lstm(H, g, c, h);
+}
+
+static void gru_row(const struct cell_job *j, size_t i)
+{
+    size_t H = j->n->H;
+    float *x = j->gates + i * 3 * H, *r = j->r + i * 3 * H, *h = j->h + i * H;
+    if (j->n->hard_slope > 0)
+        j->k->gru_hard(H, j->n->hard_slope, x, r, h);
+    else
+        j->k->gru(H, x, r, h);
+}
+
 /* Sequences first..last-1 of one step: pre-activations to the new state. */
 static void cell_rows(void *arg, size_t first, size_t last)
 {
@@ -17,11 +37,11 @@ static void cell_rows(void *arg, size_t first, size_t last)
     switch (j->n->net.cfg.cell) {
     case CELL_LSTM:
         for (size_t i = first; i < last; i++)
-            j->k->lstm(H, j->gates + i * 4 * H, j->c + i * H, j->h + i * H);
+            lstm_row(j, i);
         return;
     case CELL_GRU:
         for (size_t i = first; i < last; i++)
-            j->k->gru(H, j->gates + i * 3 * H, j->r + i * 3 * H, j->h + i * H);
+            gru_row(j, i);
         return;
     case CELL_RNN_TANH:
         j->k->tanh((last - first) * H, j->gates + first * H);

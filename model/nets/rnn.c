@@ -1,6 +1,7 @@
 #include "model/nets/rnn.h"
 
 #include "model/base/mem.h"
+#include "model/nets/rnn_names.h"
 #include "model/nets/rnn_parts.h"
 
 #include <stdio.h>
@@ -39,18 +40,35 @@ static void load_direction(struct builder *b, const struct rnn *n, size_t layer,
     b->bytes -= rows * sizeof(float);
 }
 
-static void load_language_head(struct builder *b, struct rnn *n)
+/* "decoder" and ".weight". Long enough for every word of rnn_names.c. */
+struct tensor_name {
+    char s[32];
+};
+
+static struct tensor_name part_of(const char *module, const char *part)
 {
-    const struct config *c = &n->net.cfg;
-    if (c->tied)
-        builder_copy(b, &n->decoder.w, "embedding.weight", "decoder.weight");
-    else
-        builder_packed(b, &n->decoder.w, "decoder.weight", c->vocab, n->H);
-    if (builder_has(b, "decoder.bias"))
-        n->decoder.bias = builder_vector(b, "decoder.bias", c->vocab);
+    struct tensor_name n;
+    snprintf(n.s, sizeof n.s, "%s%s", module, part);
+    return n;
 }
 
-static void load_label_head(struct builder *b, struct rnn *n)
+static void load_language_head(struct builder *b, struct rnn *n,
+                               const struct rnn_names *names)
+{
+    const struct config *c = &n->net.cfg;
+    const char *module = names->output ? names->output : "decoder";
+    struct tensor_name weight = part_of(module, ".weight"),
+                       bias = part_of(module, ".bias");
+    if (c->tied)
+        builder_copy(b, &n->decoder.w, part_of(names->embedding, ".weight").s, weight.s);
+    else
+        builder_packed(b, &n->decoder.w, weight.s, c->vocab, n->H);
+    if (builder_has(b, bias.s))
+        n->decoder.bias = builder_vector(b, bias.s, c->vocab);
+}
+
+static void load_label_head(struct builder *b, struct rnn *n,
+                            const struct rnn_names *names)
 {
     const struct config *c = &n->net.cfg;
     struct pool *p = &n->pool;
@@ -61,7 +79,8 @@ static void load_label_head(struct builder *b, struct rnn *n)
         builder_packed(b, &p->context.w, "pooling.context.weight", p->hops,
                        c->attention_size);
     }
-    builder_linear(b, &n->classifier, "classifier", c->n_labels, p->hops * p->width);
+    builder_linear(b, &n->classifier, names->output ? names->output : "classifier",
+                   c->n_labels, p->hops * p->width);
 }
 
 void rnn_load(struct net *net, struct builder *b)
@@ -70,16 +89,21 @@ void rnn_load(struct net *net, struct builder *b)
     const struct config *c = &net->cfg;
     n->H = c->hidden;
     n->G = c->cell == CELL_LSTM ? 4 : c->cell == CELL_GRU ? 3 : 1;
+    n->hard_slope = c->gates == GATES_HARD_5TH   ? 1.0f / 5
+                    : c->gates == GATES_HARD_6TH ? 1.0f / 6
+                                                 : 0;
     n->directions = c->bidirectional ? 2 : 1;
     net->ops = c->bidirectional ? &two_way_ops : &one_way_ops;
     net->out_width = n->directions * n->H;
+    struct rnn_names names;
+    rnn_names_find(b, &names);
+    struct tensor_name table = part_of(names.embedding, ".weight");
     if (c->tied)
-        builder_tied(b, &n->embedding, &n->decoder.w, "embedding.weight", c->vocab,
-                     c->width);
+        builder_tied(b, &n->embedding, &n->decoder.w, table.s, c->vocab, c->width);
     else
-        builder_embedding(b, &n->embedding, "embedding.weight", c->vocab, c->width);
+        builder_embedding(b, &n->embedding, table.s, c->vocab, c->width);
     n->layer = builder_array(b, c->n_layers, sizeof *n->layer);
-    builder_scope(b, "rnn.");
+    builder_scope(b, "%s", names.cells);
     for (size_t i = 0; i < c->n_layers && b->rc == ERR_OK; i++) {
         struct rnn_layer *l = &n->layer[i];
         l->in = i == 0 ? c->width : net->out_width;
@@ -88,9 +112,9 @@ void rnn_load(struct net *net, struct builder *b)
     }
     builder_scope(b, "%s", "");
     if (c->head == HEAD_LM)
-        load_language_head(b, n);
+        load_language_head(b, n, &names);
     else
-        load_label_head(b, n);
+        load_label_head(b, n, &names);
 }
 
 static void rnn_done(struct net *net)

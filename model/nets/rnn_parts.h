@@ -20,6 +20,7 @@ struct rnn_layer {
 struct rnn {
     struct net net;
     size_t H, G, directions;
+    float hard_slope;           /* of hard gates; 0 = a real sigmoid */
     struct embedding embedding; /* [V,I] */
     struct rnn_layer *layer;    /* [n_layers] */
     struct linear decoder;      /* [V,H]; language models */
