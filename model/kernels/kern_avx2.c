@@ -360,6 +360,12 @@ static ALWAYS_INLINE __m256 gelu_tanh8(__m256 x)
     return _mm256_div_ps(x, _mm256_add_ps(one, exp8(u)));
 }
 
+static ALWAYS_INLINE __m256 silu8(__m256 x)
+{
+    __m256 e = exp8(_mm256_xor_ps(x, _mm256_set1_ps(-0.0f)));
+    return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1), e));
+}
+
 static ALWAYS_INLINE void map(size_t n, float *x, __m256 (*f)(__m256))
 {
     size_t i = 0;
@@ -399,6 +405,11 @@ static void avx2_gelu_tanh(size_t n, float *x)
     map(n, x, gelu_tanh8);
 }
 
+static void avx2_silu(size_t n, float *x)
+{
+    map(n, x, silu8);
+}
+
 static void avx2_add(size_t n, const float *x, float *y)
 {
     for (size_t i = 0; i < n; i += LANES) {
@@ -407,7 +418,16 @@ static void avx2_add(size_t n, const float *x, float *y)
     }
 }
 
-/* ---- rows: softmax, layer norm --------------------------------------------------------
+static void avx2_mul(size_t n, const float *x, float *y)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t part = n - i < LANES ? n - i : LANES;
+        store(y + i, part, _mm256_mul_ps(load(y + i, part), load(x + i, part)));
+    }
+}
+
+/* ---- rows: softmax, norms, rotary positions
+ * --------------------------------------------------------
  */
 
 static ALWAYS_INLINE float max_of(__m256 v)
@@ -498,7 +518,37 @@ static void avx2_layer_norm(size_t D, const float *x, const float *w, const floa
     for (size_t i = 0; i < D; i += LANES) {
         size_t part = part_of(D, i);
         __m256 v = _mm256_mul_ps(centred(load(x + i, part), mean), scale);
-        store(y + i, part, fma8(v, load(w + i, part), load(b + i, part)));
+        __m256 shift = b ? load(b + i, part) : _mm256_setzero_ps();
+        store(y + i, part, fma8(v, load(w + i, part), shift));
+    }
+}
+
+static void avx2_rms_norm(size_t D, const float *x, const float *w, float eps, float *y)
+{
+    __m256d squares = _mm256_setzero_pd();
+    for (size_t i = 0; i < D; i += LANES) {
+        __m256 v = load(x + i, part_of(D, i));
+        squares = _mm256_fmadd_pd(low(v), low(v), squares);
+        squares = _mm256_fmadd_pd(high(v), high(v), squares);
+    }
+    double inv = 1 / sqrt(sum_of(squares) / (double)D + eps);
+    const __m256 scale = _mm256_set1_ps((float)inv);
+    for (size_t i = 0; i < D; i += LANES) {
+        size_t part = part_of(D, i);
+        __m256 v = _mm256_mul_ps(load(x + i, part), scale);
+        store(y + i, part, _mm256_mul_ps(v, load(w + i, part)));
+    }
+}
+
+static void avx2_rotate(size_t E, const float *cos, const float *sin, float *x)
+{
+    float *y = x + E / 2;
+    for (size_t i = 0; i < E / 2; i += LANES) {
+        size_t part = part_of(E / 2, i);
+        __m256 a = load(x + i, part), b = load(y + i, part);
+        __m256 c = load(cos + i, part), s = load(sin + i, part);
+        store(x + i, part, _mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
+        store(y + i, part, fma8(b, c, _mm256_mul_ps(a, s)));
     }
 }
 
@@ -670,13 +720,17 @@ void kern_avx2_fill(struct kernels *k)
                           .softmax = avx2_softmax,
                           .weigh = avx2_weigh,
                           .layer_norm = avx2_layer_norm,
+                          .rms_norm = avx2_rms_norm,
+                          .rotate = avx2_rotate,
                           .add = avx2_add,
+                          .mul = avx2_mul,
                           .exp = avx2_exp,
                           .tanh = avx2_tanh,
                           .sigmoid = avx2_sigmoid,
                           .relu = avx2_relu,
                           .gelu_erf = avx2_gelu_erf,
                           .gelu_tanh = avx2_gelu_tanh,
+                          .silu = avx2_silu,
                           .lstm = avx2_lstm,
                           .gru = avx2_gru,
                           .lstm_hard = avx2_lstm_hard,

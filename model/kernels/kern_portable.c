@@ -114,6 +114,12 @@ static void portable_gelu_tanh(size_t n, float *x)
     }
 }
 
+static void portable_silu(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] / (1 + exp_of(-x[i]));
+}
+
 static void portable_softmax(size_t n, float *x)
 {
     float max = -INFINITY;
@@ -162,6 +168,16 @@ static void lstm_state(size_t H, const float *g, float *c, float *h)
     for (size_t j = 0; j < H; j++) {
         c[j] = g[H + j] * c[j] + g[j] * g[2 * H + j];
         h[j] = g[3 * H + j] * tanh_of(c[j]);
+    }
+}
+
+static void portable_rotate(size_t E, const float *cos, const float *sin, float *x)
+{
+    float *y = x + E / 2;
+    for (size_t i = 0; i < E / 2; i++) {
+        float a = x[i], b = y[i];
+        x[i] = a * cos[i] - b * sin[i];
+        y[i] = b * cos[i] + a * sin[i];
     }
 }
 
@@ -221,9 +237,11 @@ void kern_portable_fill(struct kernels *k)
     k->sigmoid = portable_sigmoid;
     k->gelu_erf = portable_gelu_erf;
     k->gelu_tanh = portable_gelu_tanh;
+    k->silu = portable_silu;
     k->softmax = portable_softmax;
     k->scores = portable_scores;
     k->weigh = portable_weigh;
+    k->rotate = portable_rotate;
     k->lstm = portable_lstm;
     k->gru = portable_gru;
     k->lstm_hard = portable_lstm_hard;

@@ -98,13 +98,35 @@ static void ref_layer_norm(size_t D, const float *x, const float *w, const float
     var /= (double)D;
     double inv = 1 / sqrt(var + eps);
     for (size_t i = 0; i < D; i++)
-        y[i] = (float)((x[i] - mean) * inv * w[i] + b[i]);
+        y[i] = (float)((x[i] - mean) * inv * w[i] + (b ? b[i] : 0));
+}
+
+static void ref_rms_norm(size_t D, const float *x, const float *w, float eps, float *y)
+{
+    double inv = 1 / sqrt(dot(D, x, x) / (double)D + eps);
+    for (size_t i = 0; i < D; i++)
+        y[i] = (float)(x[i] * inv * w[i]);
+}
+
+static void ref_rotate(size_t E, const float *cos, const float *sin, float *x)
+{
+    for (size_t i = 0; i < E / 2; i++) {
+        double a = x[i], b = x[E / 2 + i];
+        x[i] = (float)(a * cos[i] - b * sin[i]);
+        x[E / 2 + i] = (float)(b * cos[i] + a * sin[i]);
+    }
 }
 
 static void ref_add(size_t n, const float *x, float *y)
 {
     for (size_t i = 0; i < n; i++)
         y[i] += x[i];
+}
+
+static void ref_mul(size_t n, const float *x, float *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] *= x[i];
 }
 
 static void ref_exp(size_t n, float *x)
@@ -151,6 +173,12 @@ static void ref_gelu_tanh(size_t n, float *x)
         double u = M_2_SQRTPI * M_SQRT1_2 * (v + 0.044715 * v * v * v);
         x[i] = (float)(0.5 * v * (1 + tanh(u)));
     }
+}
+
+static void ref_silu(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(x[i] * sigmoid(x[i]));
 }
 
 /* g [4H] holds activated gates. */
@@ -218,13 +246,17 @@ void kern_ref_fill(struct kernels *k)
                           .softmax = ref_softmax,
                           .weigh = ref_weigh,
                           .layer_norm = ref_layer_norm,
+                          .rms_norm = ref_rms_norm,
+                          .rotate = ref_rotate,
                           .add = ref_add,
+                          .mul = ref_mul,
                           .exp = ref_exp,
                           .tanh = ref_tanh,
                           .sigmoid = ref_sigmoid,
                           .relu = ref_relu,
                           .gelu_erf = ref_gelu_erf,
                           .gelu_tanh = ref_gelu_tanh,
+                          .silu = ref_silu,
                           .lstm = ref_lstm,
                           .gru = ref_gru,
                           .lstm_hard = ref_lstm_hard,

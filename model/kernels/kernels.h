@@ -73,23 +73,33 @@ struct kernels {
     void (*weigh)(size_t n, size_t E, const float *p, const float *v, size_t ld,
                   float *acc);
 
-    /* y [D] = (x - mean) / sqrt(var + eps) * w + b, biased variance; y may be x.
-     * |err| <= 2^-21 * (|y - b| + |b|). */
+    /* y [D] = (x - mean) / sqrt(var + eps) * w + b, biased variance; b may be NULL, which
+     * is 0; y may be x. |err| <= 2^-21 * (|y - b| + |b|). */
     void (*layer_norm)(size_t D, const float *x, const float *w, const float *b,
                        float eps, float *y);
+    /* y [D] = x / sqrt(mean of squares + eps) * w; y may be x. |err| <= 2^-22 * |y|. */
+    void (*rms_norm)(size_t D, const float *x, const float *w, float eps, float *y);
+    /* Turns the pairs (x[i], x[E/2+i]) of one head's row by angles given as cos, sin
+     * [E/2] (rotary positions, Su et al. 2021, in the order of transformers), in place; E
+     * is even. |err| <= 2^-22 * (|x[i]| + |x[E/2+i]|), for cos, sin of at most 1. */
+    void (*rotate)(size_t E, const float *cos, const float *sin, float *x);
     /* y [n] += x [n] */
     void (*add)(size_t n, const float *x, float *y);
+    /* y [n] *= x [n] */
+    void (*mul)(size_t n, const float *x, float *y);
 
     /* In place over n floats. Max error against libm in double, for all finite inputs:
      * exp 2 ulp (overflow to +inf; results below FLT_MIN become 0), tanh and sigmoid 4
-     * ulp or 1e-7 absolute, gelu_erf and gelu_tanh 2e-6 absolute + 2e-6 relative.
-     * Infinities go to the limits, except that a GELU of -inf is NaN like its formula. */
+     * ulp or 1e-7 absolute, gelu_erf, gelu_tanh and silu 2e-6 absolute + 2e-6 relative.
+     * Infinities go to the limits, except that a GELU or SiLU of -inf is NaN like its
+     * formula. */
     void (*exp)(size_t n, float *x);
     void (*tanh)(size_t n, float *x);
     void (*sigmoid)(size_t n, float *x);
     void (*relu)(size_t n, float *x);      /* max(x, 0); NaN stays NaN */
     void (*gelu_erf)(size_t n, float *x);  /* 0.5x(1+erf(x/sqrt 2)) */
     void (*gelu_tanh)(size_t n, float *x); /* 0.5x(1+tanh(sqrt(2/pi)(x+0.044715x^3))) */
+    void (*silu)(size_t n, float *x);      /* x / (1+e^-x) */
 
     /* One cell update of one sequence; both biases are already in the gates.
      * lstm: g [4H] pre-activations in PyTorch order i,f,g,o; overwritten with the

@@ -221,6 +221,11 @@ static float libm_gelu_tanh(float x)
     return 0.5f * x * (1 + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));
 }
 
+static float libm_silu(float x)
+{
+    return x / (1 + expf(-x));
+}
+
 static void bench_functions(const struct kernels *k)
 {
     static float x[VECTOR], y[VECTOR];
@@ -235,6 +240,7 @@ static void bench_functions(const struct kernels *k)
         {"sigmoid", {k->sigmoid, libm_sigmoid, x, y}},
         {"gelu_erf", {k->gelu_erf, libm_gelu_erf, x, y}},
         {"gelu_tanh", {k->gelu_tanh, libm_gelu_tanh, x, y}},
+        {"silu", {k->silu, libm_silu, x, y}},
     };
     printf("\n%s: elementwise functions, ns per element\n", k->name);
     printf("                 ours     libm    ratio\n");
@@ -283,6 +289,28 @@ static void run_layer_norm(void *arg)
     c->k->layer_norm(WIDTH, c->x, c->w, c->w, 1e-5f, c->y);
 }
 
+static void run_rms_norm(void *arg)
+{
+    struct row_case *c = arg;
+    c->k->rms_norm(WIDTH, c->x, c->w, 1e-5f, c->y);
+}
+
+static void run_rotate(void *arg)
+{
+    struct row_case *c = arg;
+    for (size_t i = 0; i < HEAD; i++)
+        c->y[i] = c->keys[i];
+    c->k->rotate(HEAD, c->x, c->w, c->y);
+}
+
+static void run_mul(void *arg)
+{
+    struct row_case *c = arg;
+    for (size_t i = 0; i < WIDTH; i++)
+        c->y[i] = c->keys[i];
+    c->k->mul(WIDTH, c->x, c->y);
+}
+
 static void run_lstm(void *arg)
 {
     struct row_case *c = arg;
@@ -311,6 +339,9 @@ static void bench_rows(const struct kernels *k)
         {"softmax 128", run_softmax, 0},
         {"weigh 128x64", run_weigh, 2.0 * KEYS * HEAD},
         {"layer_norm 768", run_layer_norm, 0},
+        {"rms_norm 768", run_rms_norm, 0},
+        {"rotate 64", run_rotate, 0},
+        {"mul 768", run_mul, 0},
         {"lstm 768", run_lstm, 0},
         {"lstm_hard 768", run_lstm_hard, 0},
     };

@@ -481,12 +481,63 @@ START_TEST(layer_norm_of_a_constant_row_is_the_bias)
 }
 END_TEST
 
-START_TEST(add_and_relu_are_exact)
+START_TEST(layer_norm_without_bias_has_a_bias_of_zero)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t D = 1; D <= 40; D++) {
+        struct fence x = random_array(D, -1, 1), w = random_array(D, -2, 2),
+                     zero = random_array(D, 0, 0), y = fence_new(D, 4);
+        k->layer_norm(D, x.at, w.at, zero.at, 1e-5f, y.at);
+        k->layer_norm(D, x.at, w.at, NULL, 1e-5f, x.at);
+        ck_assert(same_bits(x.at, y.at, D));
+        struct fence *all[] = {&x, &w, &zero, &y};
+        for (size_t i = 0; i < 4; i++)
+            fence_free(all[i]);
+    }
+}
+END_TEST
+
+static void check_rms_norm(const struct kernels *k, size_t D, float low, float high)
+{
+    struct fence x = random_array(D, low, high), w = random_array(D, -2, 2),
+                 y = fence_new(D, 4), in_place = copy_of(x.at, D);
+    k->rms_norm(D, x.at, w.at, 1e-6f, y.at);
+    k->rms_norm(D, in_place.at, w.at, 1e-6f, in_place.at);
+    ck_assert(same_bits(y.at, in_place.at, D));
+    double square = 0;
+    for (size_t i = 0; i < D; i++)
+        square += (double)x.at[i] * x.at[i] / (double)D;
+    for (size_t i = 0; i < D; i++) {
+        double exact = x.at[i] / sqrt(square + (double)1e-6f) * w.at[i];
+        ck_assert_msg(fabs(y.at[i] - exact) <= 0x1p-22 * fabs(exact),
+                      "D %zu: y[%zu] off by %g", D, i, y.at[i] - exact);
+    }
+    struct fence *all[] = {&x, &w, &y, &in_place};
+    for (size_t i = 0; i < 4; i++)
+        fence_free(all[i]);
+}
+
+START_TEST(rms_norm_is_within_its_bound)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t D = 1; D <= 40; D++)
+        check_rms_norm(k, D, -1, 1);
+    check_rms_norm(k, 384, -3, 1);
+    check_rms_norm(k, 770, -1e-3f, 1e-3f);
+    check_rms_norm(k, 4096, -1e30f, 3e30f);
+}
+END_TEST
+
+START_TEST(add_mul_and_relu_are_exact)
 {
     const struct kernels *k = variant(_i);
     for (size_t n = 0; n <= 50; n++) {
         struct fence x = random_array(n, -1, 1), y = random_array(n, -1, 1),
                      before = copy_of(y.at, n);
+        k->mul(n, x.at, y.at);
+        for (size_t i = 0; i < n; i++)
+            ck_assert(y.at[i] == before.at[i] * x.at[i]);
+        memcpy(y.at, before.at, n * sizeof(float));
         k->add(n, x.at, y.at);
         for (size_t i = 0; i < n; i++)
             ck_assert(y.at[i] == before.at[i] + x.at[i]);
@@ -526,8 +577,10 @@ static Suite *kernels_suite(void)
     tcase_add_loop_test(each, softmax_rows_are_right_and_sum_to_one, 0, n);
     tcase_add_loop_test(each, softmax_handles_masks_and_nan, 0, n);
     tcase_add_loop_test(each, layer_norm_is_within_its_bound, 0, n);
+    tcase_add_loop_test(each, layer_norm_without_bias_has_a_bias_of_zero, 0, n);
+    tcase_add_loop_test(each, rms_norm_is_within_its_bound, 0, n);
     tcase_add_loop_test(each, layer_norm_of_a_constant_row_is_the_bias, 0, n);
-    tcase_add_loop_test(each, add_and_relu_are_exact, 0, n);
+    tcase_add_loop_test(each, add_mul_and_relu_are_exact, 0, n);
     suite_add_tcase(suite, table);
     suite_add_tcase(suite, each);
     return suite;

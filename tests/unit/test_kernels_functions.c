@@ -28,16 +28,17 @@ enum unary {
     UNARY_SIGMOID,
     UNARY_GELU_ERF,
     UNARY_GELU_TANH,
+    UNARY_SILU,
     N_UNARY
 };
 
-static const char *const unary_names[N_UNARY] = {"exp", "tanh", "sigmoid", "gelu_erf",
-                                                 "gelu_tanh"};
+static const char *const unary_names[N_UNARY] = {"exp",      "tanh",      "sigmoid",
+                                                 "gelu_erf", "gelu_tanh", "silu"};
 
 static void apply(const struct kernels *k, enum unary which, size_t n, float *x)
 {
-    void (*const entry[N_UNARY])(size_t, float *) = {k->exp, k->tanh, k->sigmoid,
-                                                     k->gelu_erf, k->gelu_tanh};
+    void (*const entry[N_UNARY])(size_t, float *) = {
+        k->exp, k->tanh, k->sigmoid, k->gelu_erf, k->gelu_tanh, k->silu};
     entry[which](n, x);
 }
 
@@ -52,6 +53,8 @@ static double exact_of(enum unary which, double x)
         return 1 / (1 + exp(-x));
     case UNARY_GELU_ERF:
         return 0.5 * x * erfc(-x * M_SQRT1_2);
+    case UNARY_SILU:
+        return x / (1 + exp(-x));
     default:
         return x / (1 + exp(-2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     }
@@ -153,6 +156,36 @@ START_TEST(functions_do_not_depend_on_the_position)
     fence_free(&x);
     fence_free(&y);
     fence_free(&alone);
+}
+END_TEST
+
+/* ---- rotary positions
+ * ------------------------------------------------------------------- */
+
+/* Also that a pair alone has the bits that it has among others. */
+START_TEST(rotation_is_within_its_bound_at_any_position)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t half = 0; half <= 40; half++) {
+        struct fence x = random_array(2 * half, -6, 6), c = random_array(half, -1, 1),
+                     s = random_array(half, -1, 1), y = copy_of(x.at, 2 * half);
+        k->rotate(2 * half, c.at, s.at, y.at);
+        for (size_t i = 0; i < half; i++) {
+            double a = x.at[i], b = x.at[half + i];
+            double bound = 0x1p-22 * (fabs(a) + fabs(b));
+            double first = a * c.at[i] - b * s.at[i], second = b * c.at[i] + a * s.at[i];
+            require(fabs(y.at[i] - first) <= bound, "first", i, (double)y.at[i], first);
+            require(fabs(y.at[half + i] - second) <= bound, "second", i,
+                    (double)y.at[half + i], second);
+            float pair[2] = {x.at[i], x.at[half + i]};
+            k->rotate(2, c.at + i, s.at + i, pair);
+            ck_assert(same_bits(pair, y.at + i, 1) &&
+                      same_bits(pair + 1, y.at + half + i, 1));
+        }
+        struct fence *all[] = {&x, &c, &s, &y};
+        for (size_t i = 0; i < 4; i++)
+            fence_free(all[i]);
+    }
 }
 END_TEST
 
@@ -362,6 +395,7 @@ static Suite *functions_suite(void)
     tcase_add_loop_test(each, functions_keep_their_bounds_on_all_floats, 0, n);
     tcase_add_loop_test(each, functions_keep_their_bounds_at_special_values, 0, n);
     tcase_add_loop_test(each, functions_do_not_depend_on_the_position, 0, n);
+    tcase_add_loop_test(each, rotation_is_within_its_bound_at_any_position, 0, n);
     tcase_add_loop_test(each, an_lstm_step_is_within_its_bound, 0, n);
     tcase_add_loop_test(each, a_gru_step_is_within_its_bound, 0, n);
     tcase_add_loop_test(each, a_hard_lstm_step_is_within_its_bound, 0, n);
