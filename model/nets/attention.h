@@ -1,30 +1,35 @@
 /* Attention: scaled dot-product attention over ragged sequences, head by head and query
- * row by query row (Vaswani et al. 2017, equation 1). No mask exists: a causal query
- * simply sees fewer keys. Keys come from the rows of the pass, or, for sequences with a
- * cache, all from there; the bits are the same. Any thread with its own exec. */
+ * row by query row (Vaswani et al. 2017, equation 1). No mask exists: a query of a causal
+ * net or of one with a window simply sees fewer keys. Query heads may share key and value
+ * heads (Ainslie et al. 2023). Keys come from the rows of the pass, or, for sequences
+ * with a cache, all from there; the bits are the same. Any thread with its own exec. */
 #ifndef SEQ_NETS_ATTENTION_H
 #define SEQ_NETS_ATTENTION_H
 
 #include "model/nets/net.h"
 
-/* Which positions of each sequence ask. */
-enum attention_queries { ATTENTION_ALL, ATTENTION_FIRST, ATTENTION_LAST };
-
 struct attention {
-    size_t N, E; /* heads, width of one */
+    size_t N, K, E; /* query heads, key and value heads (K divides N), width of one */
     float scale;
     bool causal;
+    size_t window; /* a query sees keys less than this far away; 0 = all */
+    /* Added to the scaled scores by distance, or NULL: [N,2*bias_span-1], the middle for
+     * a query's own position. bias_span is more than any distance in the batch. */
+    const float *bias;
+    size_t bias_span;
     size_t layer;                  /* for the cache and the trace */
     const struct net_batch *batch; /* with states: caches that hold this pass's rows */
-    enum attention_queries queries;
-    const float *qkv; /* [T,3*N*E]: queries, keys, values of every position */
-    float *out;       /* [T,N*E], or [B,N*E] for the first or the last query */
+    const size_t *picks;           /* [B] the one position of each sequence, counted in
+                                      this pass, that asks; NULL = all ask */
+    const float *qkv;              /* [T,(N+2*K)*E]: queries, keys, values */
+    float *out;                    /* [T,N*E], or [B,N*E] with picks */
 };
 
 /* Scratch floats for rows of up to n_keys keys. */
 size_t attention_floats(size_t B, size_t N, size_t n_keys);
 
-/* scratch [attention_floats] for the longest sequence, what is cached included. */
+/* scratch [attention_floats] for the longest sequence, what is cached included. The trace
+ * gets whole rows, 0 where a window ends. */
 void attention_run(const struct attention *a, size_t n_keys, float *scratch,
                    struct exec *x);
 

@@ -71,9 +71,6 @@ void bert_load(struct net *n, struct builder *b)
     n->ops = &bert_ops;
     n->out_width = D;
     assert(c->n_heads > 0 && c->width % c->n_heads == 0 && c->context > 0);
-    if (!layer_act_of(b->k, c->act))
-        builder_fail(b, ERR_UNSUPPORTED,
-                     "config.json: this activation is not served in BERT");
     weights_prefix(b->w, "bert.");
     weights_ignore(b->w, "embeddings.position_ids"); /* 0, 1, 2, ... */
     builder_scope(b, "embeddings.");
@@ -113,16 +110,18 @@ static void bert_done(struct net *n)
 
 /* ---- a pass ---------------------------------------------------------------------- */
 
-enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, N_BUFS };
+enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, BUF_PICKS, N_BUFS };
 
-static void buffer_sizes(const struct config *c, size_t B, size_t T, size_t longest,
+static void buffer_sizes(const struct bert *m, size_t B, size_t T, size_t longest,
                          size_t *floats)
 {
+    const struct config *c = &m->net.cfg;
     floats[BUF_X] = T * c->width;
     floats[BUF_N] = T * c->width;
     floats[BUF_QKV] = T * 3 * c->width;
-    floats[BUF_F] = layer_mlp_rows(T) * c->mlp_width;
+    floats[BUF_F] = layer_mlp_floats(&m->block[0].mlp, T);
     floats[BUF_S] = attention_floats(B, c->n_heads, longest);
+    floats[BUF_PICKS] = layer_pick_floats(B);
 }
 
 static size_t bert_scratch_bytes(const struct net *n, size_t B, size_t T, size_t longest,
@@ -130,7 +129,7 @@ static size_t bert_scratch_bytes(const struct net *n, size_t B, size_t T, size_t
 {
     (void)want;
     size_t floats[N_BUFS];
-    buffer_sizes(&n->cfg, B, T, longest, floats);
+    buffer_sizes((const struct bert *)n, B, T, longest, floats);
     return layer_scratch(floats, N_BUFS);
 }
 
@@ -141,6 +140,7 @@ struct pass {
     struct exec *x;
     float *buf[N_BUFS];
     size_t rows, longest;
+    size_t *picks; /* [B] the first position, which the classifier reads */
 };
 
 static void embed(const struct pass *p)
@@ -160,16 +160,13 @@ static void embed(const struct pass *p)
     layer_norm(p->x, &p->m->norm, p->rows, p->buf[BUF_X], p->buf[BUF_X]);
 }
 
-/* Keeps the first row of each sequence only, the one that the classifier reads. */
+/* Keeps the first row of each sequence only. */
 static void keep_first(struct pass *p)
 {
-    size_t D = p->m->net.cfg.width, B = p->batch->B;
-    if (p->rows == B)
+    if (p->rows == p->batch->B)
         return;
-    for (size_t b = 1; b < B; b++)
-        memmove(p->buf[BUF_X] + b * D, p->buf[BUF_X] + p->batch->starts[b] * D,
-                D * sizeof(float));
-    p->rows = B;
+    layer_keep(p->batch, p->picks, p->m->net.cfg.width, p->buf[BUF_X]);
+    p->rows = p->batch->B;
 }
 
 /* x = norm(x + dense(attention(x))); x = norm(x + mlp(x)). With `first`, keys and values
@@ -181,11 +178,12 @@ static void run_block(struct pass *p, size_t layer, bool first)
     float *x = p->buf[BUF_X], *n = p->buf[BUF_N];
     layer_linear(p->x, &m->qkv, p->rows, x, p->buf[BUF_QKV]);
     struct attention a = {.N = N,
+                          .K = N,
                           .E = E,
                           .scale = (float)(1 / sqrt((double)E)),
                           .layer = layer,
                           .batch = p->batch,
-                          .queries = first ? ATTENTION_FIRST : ATTENTION_ALL,
+                          .picks = first ? p->picks : NULL,
                           .qkv = p->buf[BUF_QKV],
                           .out = n};
     attention_run(&a, p->longest, p->buf[BUF_S], p->x);
@@ -204,6 +202,7 @@ static void run(struct pass *p, float *y)
     const struct trace *trace = p->x->trace;
     bool all = trace && (trace->attention || trace->hidden);
     float *x = p->buf[BUF_X], *n = p->buf[BUF_N];
+    p->picks = memset(p->buf[BUF_PICKS], 0, p->batch->B * sizeof *p->picks);
     embed(p);
     for (size_t i = 0; i < c->n_layers; i++) {
         layer_trace_hidden(&m->net, p->batch, p->x, i, c->width, x);
@@ -248,7 +247,7 @@ static enum err_code bert_forward(const struct net *n, const struct net_batch *b
         rc = check(n, batch, want, p.longest, err);
     if (rc != ERR_OK)
         return rc;
-    buffer_sizes(&n->cfg, batch->B, p.rows, p.longest, floats);
+    buffer_sizes(p.m, batch->B, p.rows, p.longest, floats);
     rc = layer_take(x->tmp, floats, N_BUFS, p.buf, err);
     if (rc == ERR_OK)
         run(&p, y);

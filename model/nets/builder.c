@@ -160,11 +160,41 @@ void builder_packed(struct builder *b, struct matrix *m, const char *name, size_
 void builder_linear(struct builder *b, struct linear *l, const char *name, size_t N,
                     size_t K)
 {
+    builder_linear_with(b, l, name, N, K, true);
+}
+
+void builder_linear_with(struct builder *b, struct linear *l, const char *name, size_t N,
+                         size_t K, bool bias)
+{
     struct name weight = full_name(b, name, ".weight"),
-                bias = full_name(b, name, ".bias");
+                more = full_name(b, name, ".bias");
     size_t scope = strlen(b->scope);
     builder_packed(b, &l->w, weight.s + scope, N, K);
-    l->bias = builder_vector(b, bias.s + scope, N);
+    if (bias)
+        l->bias = builder_vector(b, more.s + scope, N);
+}
+
+void builder_stack(struct builder *b, struct linear *l, const struct builder_part *parts,
+                   size_t n, size_t K, bool bias)
+{
+    size_t N = 0, scope = strlen(b->scope), first = 0;
+    for (size_t i = 0; i < n; i++) {
+        N += parts[i].rows;
+        if (!surveying(b)) /* which builder_rows does there */
+            check_shape(b, full_name(b, parts[i].name, ".weight").s + scope,
+                        parts[i].rows, K);
+    }
+    builder_matrix(b, &l->w, N, K);
+    if (bias)
+        l->bias = builder_floats(b, N);
+    for (size_t i = 0; i < n && b->rc == ERR_OK; i++) {
+        builder_rows(b, &l->w, full_name(b, parts[i].name, ".weight").s + scope, first,
+                     parts[i].rows);
+        if (bias)
+            builder_read(b, full_name(b, parts[i].name, ".bias").s + scope, parts[i].rows,
+                         l->bias + first);
+        first += parts[i].rows;
+    }
 }
 
 void builder_conv1d(struct builder *b, struct linear *l, const char *name, size_t N,
@@ -199,6 +229,13 @@ void builder_norm(struct builder *b, struct norm *n, const char *name, size_t D,
     n->eps = eps;
     n->w = builder_vector(b, w.s + scope, D);
     n->b = builder_vector(b, bias.s + scope, D);
+}
+
+void builder_norm_plain(struct builder *b, struct norm *n, const char *name, size_t D,
+                        float eps, bool rms)
+{
+    *n = (struct norm){.D = D, .eps = eps, .rms = rms};
+    n->w = builder_vector(b, full_name(b, name, ".weight").s + strlen(b->scope), D);
 }
 
 void builder_embedding(struct builder *b, struct embedding *t, const char *name, size_t V,

@@ -56,12 +56,26 @@ void builder_packed(struct builder *b, struct matrix *m, const char *name, size_
 /* name.weight [N,K] and name.bias [N]. */
 void builder_linear(struct builder *b, struct linear *l, const char *name, size_t N,
                     size_t K);
-/* GPT-2's Conv1D: the same with name.weight [K,N]. */
+/* The same with name.bias only if `bias`. */
+void builder_linear_with(struct builder *b, struct linear *l, const char *name, size_t N,
+                         size_t K, bool bias);
+/* Several of them as one product: parts[i].name.weight [rows,K] below each other, and
+ * with `bias` their biases. */
+struct builder_part {
+    const char *name;
+    size_t rows;
+};
+void builder_stack(struct builder *b, struct linear *l, const struct builder_part *parts,
+                   size_t n, size_t K, bool bias);
+/* GPT-2's Conv1D: name.weight [K,N] and name.bias [N]. */
 void builder_conv1d(struct builder *b, struct linear *l, const char *name, size_t N,
                     size_t K);
 /* name.weight and name.bias [D], or gamma and beta, as BERT's first files call them. */
 void builder_norm(struct builder *b, struct norm *n, const char *name, size_t D,
                   float eps);
+/* name.weight alone: a norm without bias, by root mean square if `rms`. */
+void builder_norm_plain(struct builder *b, struct norm *n, const char *name, size_t D,
+                        float eps, bool rms);
 /* Tensor [V,D] as a plain table. */
 void builder_embedding(struct builder *b, struct embedding *t, const char *name, size_t V,
                        size_t D);

@@ -8,7 +8,7 @@
 
 struct block {
     atomic_size_t refs;
-    float data[]; /* [n_layers, 2 (keys, values), N, CACHE_BLOCK, E] */
+    float data[]; /* [n_layers, 2 (keys, values), K, CACHE_BLOCK, E] */
 };
 
 struct cache {
@@ -28,7 +28,7 @@ enum err_code cache_new(const struct cache_shape *shape, struct cache **out,
                         struct err *err)
 {
     size_t floats;
-    if (!mem_mul(shape->n_layers * 2 * CACHE_BLOCK, shape->N * shape->E, &floats) ||
+    if (!mem_mul(shape->n_layers * 2 * CACHE_BLOCK, shape->K * shape->E, &floats) ||
         floats > (PTRDIFF_MAX - sizeof(struct block)) / sizeof(float))
         return err_set(err, ERR_NOMEM, "out of memory: a cache block of %zu layers",
                        shape->n_layers);
@@ -73,7 +73,7 @@ static struct block *block_own(const struct cache *c, const struct block *old,
     struct block *b = block_new(c);
     if (!b)
         return NULL;
-    size_t E = c->shape.E, strips = c->shape.n_layers * 2 * c->shape.N;
+    size_t E = c->shape.E, strips = c->shape.n_layers * 2 * c->shape.K;
     for (size_t s = 0; s < strips; s++)
         memcpy(b->data + s * CACHE_BLOCK * E, old->data + s * CACHE_BLOCK * E,
                used * E * sizeof(float));
@@ -162,17 +162,17 @@ void cache_advance(struct cache *c, size_t n)
 static float *strip(const struct cache *c, size_t layer, size_t which, size_t head,
                     size_t block)
 {
-    size_t at = (layer * 2 + which) * c->shape.N + head;
+    size_t at = (layer * 2 + which) * c->shape.K + head;
     return c->blocks[block]->data + at * CACHE_BLOCK * c->shape.E;
 }
 
 void cache_put(struct cache *c, size_t layer, size_t n, const float *k, const float *v,
                size_t ld)
 {
-    size_t N = c->shape.N, E = c->shape.E;
+    size_t K = c->shape.K, E = c->shape.E;
     for (size_t i = 0; i < n; i++) {
         size_t block = (c->length + i) / CACHE_BLOCK, at = (c->length + i) % CACHE_BLOCK;
-        for (size_t h = 0; h < N; h++) {
+        for (size_t h = 0; h < K; h++) {
             memcpy(strip(c, layer, 0, h, block) + at * E, k + i * ld + h * E,
                    E * sizeof(float));
             memcpy(strip(c, layer, 1, h, block) + at * E, v + i * ld + h * E,

@@ -17,7 +17,7 @@ enum { CACHE_BLOCK = 16 }; /* positions */
 struct cache;
 
 struct cache_shape {
-    size_t n_layers, N, E; /* E = width of one head */
+    size_t n_layers, K, E; /* K key heads, each E wide */
     size_t context;        /* most positions, > 0 */
 };
 
@@ -40,13 +40,13 @@ static inline struct cache *cache_of(const struct net_batch *batch, size_t b)
  * context, ERR_NOMEM; the cache then holds what it held. */
 enum err_code cache_reserve(struct cache *c, size_t n, struct err *err) MUST_CHECK;
 /* Keys and values of one layer of the n positions behind the length, reserved before:
- * rows k, v [n,ld] of which N*E floats are used. */
+ * rows k, v [n,ld] of which K*E floats are used. */
 void cache_put(struct cache *c, size_t layer, size_t n, const float *k, const float *v,
                size_t ld);
 /* The n positions put in every layer are now part of the sequence. */
 void cache_advance(struct cache *c, size_t n);
 
-/* Keys, values [CACHE_BLOCK,E] of one head: positions block*CACHE_BLOCK and on. */
+/* Keys, values [CACHE_BLOCK,E] of one key head: positions block*CACHE_BLOCK and on. */
 const float *cache_keys(const struct cache *c, size_t layer, size_t head, size_t block);
 const float *cache_values(const struct cache *c, size_t layer, size_t head, size_t block);
 

@@ -63,9 +63,6 @@ void gpt2_load(struct net *n, struct builder *b)
     n->ops = &gpt2_ops;
     n->out_width = c->width;
     assert(c->n_heads > 0 && c->width % c->n_heads == 0 && c->context > 0);
-    if (!layer_act_of(b->k, c->act))
-        builder_fail(b, ERR_UNSUPPORTED,
-                     "config.json: this activation is not served in GPT-2");
     weights_prefix(b->w, "transformer.");
     weights_ignore(b->w, ".attn.bias"); /* the causal mask, stored by old versions */
     weights_ignore(b->w, ".attn.masked_bias");
@@ -107,15 +104,17 @@ static void gpt2_done(struct net *n)
 
 /* ---- a pass ---------------------------------------------------------------------- */
 
-enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, N_BUFS };
+enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, BUF_PICKS, N_BUFS };
 
-static void buffer_sizes(const struct config *c, size_t B, size_t T, size_t *floats)
+static void buffer_sizes(const struct gpt2 *g, size_t B, size_t T, size_t *floats)
 {
+    const struct config *c = &g->net.cfg;
     floats[BUF_X] = T * c->width;
     floats[BUF_N] = T * c->width;
     floats[BUF_QKV] = T * 3 * c->width;
-    floats[BUF_F] = layer_mlp_rows(T) * c->mlp_width;
+    floats[BUF_F] = layer_mlp_floats(&g->block[0].mlp, T);
     floats[BUF_S] = attention_floats(B, c->n_heads, c->context);
+    floats[BUF_PICKS] = layer_pick_floats(B);
 }
 
 static size_t gpt2_scratch_bytes(const struct net *n, size_t B, size_t T, size_t longest,
@@ -123,7 +122,7 @@ static size_t gpt2_scratch_bytes(const struct net *n, size_t B, size_t T, size_t
 {
     (void)longest, (void)want;
     size_t floats[N_BUFS];
-    buffer_sizes(&n->cfg, B, T, floats);
+    buffer_sizes((const struct gpt2 *)n, B, T, floats);
     return layer_scratch(floats, N_BUFS);
 }
 
@@ -134,6 +133,7 @@ struct pass {
     struct exec *x;
     float *buf[N_BUFS];
     size_t rows;
+    size_t *picks; /* [B] the positions that NET_ONE is about */
 };
 
 static size_t past_of(const struct pass *p, size_t b)
@@ -155,20 +155,25 @@ static void embed(const struct pass *p)
         }
 }
 
-/* Keeps the last row of each sequence only: nothing else is asked for any more. */
-static void keep_last(struct pass *p)
+/* Keeps the picked row of each sequence only: nothing else is asked for any more. */
+static void keep_picked(struct pass *p)
 {
-    size_t D = p->g->net.cfg.width, B = p->batch->B;
-    if (p->rows == B)
+    if (p->rows == p->batch->B)
         return;
-    for (size_t b = 0; b < B; b++)
-        memmove(p->buf[BUF_X] + b * D, p->buf[BUF_X] + (p->batch->starts[b + 1] - 1) * D,
-                D * sizeof(float));
-    p->rows = B;
+    layer_keep(p->batch, p->picks, p->g->net.cfg.width, p->buf[BUF_X]);
+    p->rows = p->batch->B;
+}
+
+static void pick(struct pass *p)
+{
+    p->picks = (size_t *)p->buf[BUF_PICKS];
+    for (size_t b = 0; b < p->batch->B; b++)
+        p->picks[b] = p->batch->picks ? p->batch->picks[b]
+                                      : p->batch->starts[b + 1] - p->batch->starts[b] - 1;
 }
 
 /* x += proj(attention(ln_1(x))); x += mlp(ln_2(x)). With `last`, keys and values of all
- * rows, but everything behind them of the last rows only. */
+ * rows, but everything behind them of the picked rows only. */
 static void run_block(struct pass *p, size_t layer, bool last)
 {
     const struct gpt2_block *g = &p->g->block[layer];
@@ -183,17 +188,18 @@ static void run_block(struct pass *p, size_t layer, bool last)
                   qkv + start * 3 * D + 2 * D, 3 * D);
     }
     struct attention a = {.N = c->n_heads,
+                          .K = c->n_heads,
                           .E = D / c->n_heads,
                           .scale = g->scale,
                           .causal = true,
                           .layer = layer,
                           .batch = p->batch,
-                          .queries = last ? ATTENTION_LAST : ATTENTION_ALL,
+                          .picks = last ? p->picks : NULL,
                           .qkv = qkv,
                           .out = n};
     attention_run(&a, c->context, p->buf[BUF_S], p->x);
     if (last)
-        keep_last(p);
+        keep_picked(p);
     layer_linear_add(p->x, &g->proj, p->rows, n, x);
     layer_norm(p->x, &g->ln_2, p->rows, x, n);
     layer_mlp(p->x, &g->mlp, p->rows, n, p->buf[BUF_F], x);
@@ -204,6 +210,7 @@ static void run(struct pass *p, enum net_want want, float *y)
     const struct config *c = &p->g->net.cfg;
     const struct trace *trace = p->x->trace;
     bool all = want == NET_ALL || (trace && (trace->attention || trace->hidden));
+    pick(p);
     embed(p);
     for (size_t i = 0; i < c->n_layers; i++) {
         layer_trace_hidden(&p->g->net, p->batch, p->x, i, c->width, p->buf[BUF_X]);
@@ -215,7 +222,7 @@ static void run(struct pass *p, enum net_want want, float *y)
                            p->buf[BUF_N]);
     }
     if (want == NET_ONE)
-        keep_last(p);
+        keep_picked(p);
     layer_norm(p->x, &p->g->ln_f, p->rows, p->buf[BUF_X], y);
 }
 
@@ -249,7 +256,7 @@ static enum err_code gpt2_forward(const struct net *n, const struct net_batch *b
     enum err_code rc = layer_check(n, batch, x, &longest, err);
     if (rc != ERR_OK)
         return rc;
-    buffer_sizes(&n->cfg, batch->B, p.rows, floats);
+    buffer_sizes(p.g, batch->B, p.rows, floats);
     rc = layer_take(x->tmp, floats, N_BUFS, p.buf, err);
     if (rc == ERR_OK)
         rc = reserve(p.g, batch, longest, err);
@@ -276,7 +283,7 @@ static enum err_code gpt2_state_new(const struct net *n, struct net_state **out,
                                     struct err *err)
 {
     struct cache_shape shape = {.n_layers = n->cfg.n_layers,
-                                .N = n->cfg.n_heads,
+                                .K = n->cfg.n_heads,
                                 .E = n->cfg.width / n->cfg.n_heads,
                                 .context = n->cfg.context};
     struct cache *c = NULL;

@@ -17,7 +17,7 @@ layer_act layer_act_of(const struct kernels *k, enum act act)
     case ACT_TANH:
         return k->tanh;
     case ACT_SILU:
-        break;
+        return k->silu;
     }
     return NULL;
 }
@@ -32,6 +32,12 @@ void norm_done(struct norm *n)
 {
     mem_free(n->w);
     mem_free(n->b);
+}
+
+void mlp_done(struct mlp *m)
+{
+    linear_done(&m->up);
+    linear_done(&m->down);
 }
 
 /* ---- splitting ------------------------------------------------------------------- */
@@ -90,7 +96,8 @@ static void linear_run(struct exec *x, struct linear_job *j)
     if (j->p.M == 0)
         return;
     j->k = x->k;
-    j->p.ldx = K;
+    if (!j->p.ldx)
+        j->p.ldx = K;
     j->p.ldy = N;
     j->p.bias = j->l->bias;
     layer_rows(x, (N + KERNELS_COLUMNS - 1) / KERNELS_COLUMNS, block_ns(j->p.M, K),
@@ -117,19 +124,51 @@ void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, siz
     linear_run(x, &j);
 }
 
-size_t layer_mlp_rows(size_t M)
+/* ---- MLP ------------------------------------------------------------------------- */
+
+static size_t chunk_rows(size_t M)
 {
     return M < DIMS_CHUNK ? M : DIMS_CHUNK;
+}
+
+size_t layer_mlp_floats(const struct mlp *m, size_t M)
+{
+    return chunk_rows(M) * m->up.w.N;
+}
+
+struct gate_job {
+    const struct kernels *k;
+    layer_act act;
+    size_t F;
+    float *f; /* [M,2*F] */
+};
+
+/* The first half of each row becomes act(it) * the second half. */
+static void gate_rows(void *arg, size_t first, size_t last)
+{
+    const struct gate_job *j = arg;
+    for (size_t r = first; r < last; r++) {
+        float *row = j->f + r * 2 * j->F;
+        j->act(j->F, row);
+        j->k->mul(j->F, row + j->F, row);
+    }
 }
 
 void layer_mlp(struct exec *x, const struct mlp *m, size_t M, const float *in, float *f,
                float *y)
 {
-    size_t D = m->down.w.N;
+    size_t D = m->down.w.N, F = m->down.w.K;
+    struct gate_job gate = {.k = x->k, .act = m->act, .F = F, .f = f};
     for (size_t r = 0; r < M; r += DIMS_CHUNK) {
-        size_t rows = layer_mlp_rows(M - r);
-        layer_linear_act(x, &m->up, m->act, rows, in + r * D, f);
-        layer_linear_add(x, &m->down, rows, f, y + r * D);
+        size_t rows = chunk_rows(M - r);
+        struct linear_job down = {
+            .l = &m->down,
+            .p = {
+                .M = rows, .x = f, .ldx = m->up.w.N, .y = y + r * D, .accumulate = true}};
+        layer_linear_act(x, &m->up, m->gated ? NULL : m->act, rows, in + r * D, f);
+        if (m->gated)
+            layer_rows(x, rows, 2 * F, gate_rows, &gate);
+        linear_run(x, &down);
     }
 }
 
@@ -147,7 +186,10 @@ static void norm_rows(void *arg, size_t first, size_t last)
     const struct norm_job *j = arg;
     size_t D = j->n->D;
     for (size_t r = first; r < last; r++)
-        j->k->layer_norm(D, j->in + r * D, j->n->w, j->n->b, j->n->eps, j->y + r * D);
+        if (j->n->rms)
+            j->k->rms_norm(D, j->in + r * D, j->n->w, j->n->eps, j->y + r * D);
+        else
+            j->k->layer_norm(D, j->in + r * D, j->n->w, j->n->b, j->n->eps, j->y + r * D);
 }
 
 void layer_norm(struct exec *x, const struct norm *n, size_t M, const float *in, float *y)
@@ -208,6 +250,18 @@ enum err_code layer_check(const struct net *n, const struct net_batch *batch,
                            (int)batch->ids[t], n->cfg.vocab);
     *longest = most;
     return ERR_OK;
+}
+
+size_t layer_pick_floats(size_t B)
+{
+    return B * (sizeof(size_t) / sizeof(float));
+}
+
+/* Upwards: no row lies above its own place. */
+void layer_keep(const struct net_batch *batch, const size_t *picks, size_t D, float *x)
+{
+    for (size_t b = 0; b < batch->B; b++)
+        memmove(x + b * D, x + (batch->starts[b] + picks[b]) * D, D * sizeof *x);
 }
 
 void layer_trace_hidden(const struct net *n, const struct net_batch *batch,

@@ -15,10 +15,13 @@ struct linear {
     float *bias;     /* [N] or NULL */
 };
 
+/* Layer norm, or the norm by root mean square, which has no bias. */
 struct norm {
     size_t D;
     float eps;
-    float *w, *b; /* [D] */
+    bool rms;
+    float *w; /* [D] */
+    float *b; /* [D] or NULL */
 };
 
 /* A look-up table: plain, or the rows of a packed matrix that is also the output layer.
@@ -32,11 +35,20 @@ struct embedding {
 /* An activation, in place; an entry of struct kernels. */
 typedef void (*layer_act)(size_t n, float *x);
 
-/* The kernel of an activation named in config.json; NULL if there is none. */
+/* The kernel of an activation named in config.json. */
 layer_act layer_act_of(const struct kernels *k, enum act act);
+
+/* Two layers with an activation between them; gated (Shazeer 2020): the activated first
+ * half of up times the second half. */
+struct mlp {
+    struct linear up, down; /* [F,D], gated [2*F,D]; [D,F] */
+    layer_act act;
+    bool gated;
+};
 
 void linear_done(struct linear *l);
 void norm_done(struct norm *n);
+void mlp_done(struct mlp *m);
 
 /* y [M,N] = x [M,K] W^T + bias; _add: y += that; _act: then y = act(y). */
 void layer_linear(struct exec *x, const struct linear *l, size_t M, const float *in,
@@ -46,13 +58,9 @@ void layer_linear_add(struct exec *x, const struct linear *l, size_t M, const fl
 void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, size_t M,
                       const float *in, float *y);
 
-/* y [M,D] += down(act(up(in [M,D]))), DIMS_CHUNK rows at a time; in may be y.
- * f [layer_mlp_rows(M), F]. */
-struct mlp {
-    struct linear up, down; /* [F,D], [D,F] */
-    layer_act act;
-};
-size_t layer_mlp_rows(size_t M);
+/* y [M,D] += mlp(in [M,D]), DIMS_CHUNK rows at a time; in may be y. Takes scratch f
+ * [layer_mlp_floats(m, M)]. */
+size_t layer_mlp_floats(const struct mlp *m, size_t M);
 void layer_mlp(struct exec *x, const struct mlp *m, size_t M, const float *in, float *f,
                float *y);
 
@@ -78,6 +86,11 @@ enum err_code layer_take(struct arena *a, const size_t *floats, size_t n, float 
 enum err_code layer_check(const struct net *n, const struct net_batch *batch,
                           const struct exec *x, size_t *longest,
                           struct err *err) MUST_CHECK;
+
+/* Keeps one row of each sequence, which is all that is asked for: row starts[b]+picks[b]
+ * of x [T,D] becomes row b. The picks may lie in scratch of that many floats. */
+void layer_keep(const struct net_batch *batch, const size_t *picks, size_t D, float *x);
+size_t layer_pick_floats(size_t B);
 
 /* Tells x->trace, if it asks, the hidden rows h [T,D] of a whole batch. */
 void layer_trace_hidden(const struct net *n, const struct net_batch *batch,
