@@ -203,13 +203,12 @@ static enum err_code find_architecture(const json_t *root,
         return err_set(err, ERR_FORMAT, "%s: architectures: want a list of one name",
                        NAME);
     const struct config_architecture *a = config_keys_find(name);
+    const json_t *type = json_object_get(root, "model_type");
     if (!a)
         return err_set(err, ERR_UNSUPPORTED,
-                       "%s: architectures: %s is not served; served: "
-                       "%s",
-                       NAME, json_read_show(json_array_get(list, 0), found),
-                       config_keys_served(text));
-    const json_t *type = json_object_get(root, "model_type");
+                       "%s: architectures: %s is not served; served: %s", NAME,
+                       json_read_show(json_array_get(list, 0), found),
+                       config_keys_served(json_string_value(type), text));
     if (json_read_has(root, "model_type") &&
         (!json_is_string(type) ||
          strcmp(json_string_value(type), a->family->model_type) != 0))
@@ -274,27 +273,48 @@ static void add(size_t *sum, size_t rows, size_t columns)
         *sum = SIZE_MAX;
 }
 
-/* The parameters of the large matrices; SIZE_MAX if they do not fit. */
-static size_t count_params(const struct config *c)
+static size_t count_rnn(const struct config *c)
 {
     size_t sum = 0, layer = 0, D = c->width, H = c->hidden;
     size_t directions = c->bidirectional ? 2 : 1;
     add(&sum, c->vocab, D);
-    add(&sum, c->context, D);
-    add(&sum, c->n_types, D);
-    if (c->arch == ARCH_RNN) {
-        add(&layer, 4 * H * directions, D > directions * H ? D : directions * H);
-        add(&layer, 4 * H * directions, H);
-        add(&sum, c->head == HEAD_LM ? c->vocab : c->n_labels * (c->hops + 1),
-            H * directions);
-        add(&sum, c->attention_size, H * directions);
-    } else {
-        add(&layer, 4 * D, D);
-        add(&layer, 2 * c->mlp_width, D);
-        add(&sum, c->tied || c->head != HEAD_LM ? c->n_labels : c->vocab, D);
-    }
+    add(&layer, 4 * H * directions, D > directions * H ? D : directions * H);
+    add(&layer, 4 * H * directions, H);
     add(&sum, c->n_layers, layer);
+    add(&sum, c->head == HEAD_LM ? c->vocab : c->n_labels * (c->hops + 1),
+        H * directions);
+    add(&sum, c->attention_size, H * directions);
     return sum;
+}
+
+static size_t count_transformer(const struct config *c)
+{
+    size_t sum = 0, layer = 0, D = c->width;
+    size_t W = c->embedding_width ? c->embedding_width : D;
+    bool gated = c->arch == ARCH_LLAMA || c->arch == ARCH_MODERNBERT;
+    bool decodes = c->head == HEAD_LM || c->head == HEAD_MASKED_LM;
+    add(&sum, c->vocab, W);
+    add(&sum, c->n_types, W);
+    if (c->rope.kind == ROPE_NONE)
+        add(&sum, c->context + c->first_position, W);
+    if (W != D)
+        add(&sum, W, D);
+    add(&layer, 2 * (c->n_heads + c->n_kv_heads) * c->head_width, D);
+    add(&layer, (gated ? 3 : 2) * c->mlp_width, D);
+    add(&sum, c->n_layers, layer);
+    add(&sum, c->n_buckets, c->n_heads);
+    if (config_is_encoder(c) && c->head != HEAD_NONE)
+        add(&sum, c->head == HEAD_LABELS ? D : W, D);
+    add(&sum, c->n_labels, D);
+    if (decodes && !c->tied)
+        add(&sum, c->vocab, W);
+    return sum;
+}
+
+/* The parameters of the large matrices; SIZE_MAX if they do not fit. */
+static size_t count_params(const struct config *c)
+{
+    return c->arch == ARCH_RNN ? count_rnn(c) : count_transformer(c);
 }
 
 static enum err_code check_total(const struct config *c, struct err *err)

@@ -40,7 +40,7 @@ enum gates { GATES_SIGMOID, GATES_HARD_5TH, GATES_HARD_6TH };
 enum pooling { POOL_LAST, POOL_MEAN, POOL_MAX, POOL_ATTENTION, POOL_FIRST };
 enum act { ACT_GELU_ERF, ACT_GELU_TANH, ACT_RELU, ACT_SILU, ACT_TANH };
 /* What the scores of a classifier head mean (problem_type of transformers). A single
- * label without problem_type is a sigmoid, as in transformers' pipeline. */
+ * label that is no regression is a sigmoid, as in transformers' pipeline. */
 enum problem { PROBLEM_SINGLE_LABEL, PROBLEM_MULTI_LABEL, PROBLEM_REGRESSION };
 
 /* Rotary positions: rope_scaling (rope_parameters since transformers 5). A dynamic one is

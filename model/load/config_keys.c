@@ -95,6 +95,7 @@ static const char *const ANY_FAMILY[] = {
     NULL,
 };
 
+/* The rows of a family stand together. */
 static const struct config_architecture ARCHITECTURES[] = {
     {"RNNForCausalLM", HEAD_LM, &CONFIG_RNN},
     {"RNNForSequenceClassification", HEAD_LABELS, &CONFIG_RNN},
@@ -104,6 +105,29 @@ static const struct config_architecture ARCHITECTURES[] = {
     {"GRUForSequenceClassification", HEAD_LABELS, &CONFIG_RNN},
     {"GPT2LMHeadModel", HEAD_LM, &CONFIG_GPT2},
     {"BertForSequenceClassification", HEAD_LABELS, &CONFIG_BERT},
+    {"BertForMaskedLM", HEAD_MASKED_LM, &CONFIG_BERT},
+    {"BertModel", HEAD_NONE, &CONFIG_BERT},
+    {"DistilBertForSequenceClassification", HEAD_LABELS, &CONFIG_DISTILBERT},
+    {"DistilBertForMaskedLM", HEAD_MASKED_LM, &CONFIG_DISTILBERT},
+    {"DistilBertModel", HEAD_NONE, &CONFIG_DISTILBERT},
+    {"RobertaForSequenceClassification", HEAD_LABELS, &CONFIG_ROBERTA},
+    {"RobertaForMaskedLM", HEAD_MASKED_LM, &CONFIG_ROBERTA},
+    {"RobertaModel", HEAD_NONE, &CONFIG_ROBERTA},
+    {"XLMRobertaForSequenceClassification", HEAD_LABELS, &CONFIG_XLM_ROBERTA},
+    {"XLMRobertaForMaskedLM", HEAD_MASKED_LM, &CONFIG_XLM_ROBERTA},
+    {"XLMRobertaModel", HEAD_NONE, &CONFIG_XLM_ROBERTA},
+    {"CamembertForSequenceClassification", HEAD_LABELS, &CONFIG_CAMEMBERT},
+    {"CamembertForMaskedLM", HEAD_MASKED_LM, &CONFIG_CAMEMBERT},
+    {"CamembertModel", HEAD_NONE, &CONFIG_CAMEMBERT},
+    {"ElectraForSequenceClassification", HEAD_LABELS, &CONFIG_ELECTRA},
+    {"ElectraForMaskedLM", HEAD_MASKED_LM, &CONFIG_ELECTRA},
+    {"ElectraModel", HEAD_NONE, &CONFIG_ELECTRA},
+    {"MPNetForSequenceClassification", HEAD_LABELS, &CONFIG_MPNET},
+    {"MPNetForMaskedLM", HEAD_MASKED_LM, &CONFIG_MPNET},
+    {"MPNetModel", HEAD_NONE, &CONFIG_MPNET},
+    {"ModernBertForSequenceClassification", HEAD_LABELS, &CONFIG_MODERNBERT},
+    {"ModernBertForMaskedLM", HEAD_MASKED_LM, &CONFIG_MODERNBERT},
+    {"ModernBertModel", HEAD_NONE, &CONFIG_MODERNBERT},
 };
 
 const struct config_architecture *config_keys_find(const char *architecture)
@@ -114,13 +138,31 @@ const struct config_architecture *config_keys_find(const char *architecture)
     return NULL;
 }
 
-const char *config_keys_served(char buf[CONFIG_KEYS_LIST_BYTES])
+/* True for the first row of a family. */
+static bool opens_family(size_t i)
 {
-    size_t used = 0;
-    for (size_t i = 0; i < CONFIG_COUNT(ARCHITECTURES) && used < CONFIG_KEYS_LIST_BYTES;
-         i++)
-        used += (size_t)snprintf(buf + used, CONFIG_KEYS_LIST_BYTES - used, "%s%s",
-                                 i ? ", " : "", ARCHITECTURES[i].name);
+    return i == 0 || ARCHITECTURES[i].family != ARCHITECTURES[i - 1].family;
+}
+
+static bool is_type(size_t i, const char *model_type)
+{
+    return strcmp(ARCHITECTURES[i].family->model_type, model_type) == 0;
+}
+
+const char *config_keys_served(const char *model_type, char buf[CONFIG_KEYS_LIST_BYTES])
+{
+    size_t used = 0, n = CONFIG_COUNT(ARCHITECTURES);
+    bool known = false;
+    for (size_t i = 0; i < n && model_type; i++)
+        known |= is_type(i, model_type);
+    for (size_t i = 0; i < n && used < CONFIG_KEYS_LIST_BYTES; i++) {
+        if (known ? !is_type(i, model_type) : !opens_family(i))
+            continue;
+        const char *before = used ? ", " : known ? "" : "the model types ";
+        used += (size_t)snprintf(
+            buf + used, CONFIG_KEYS_LIST_BYTES - used, "%s%s", before,
+            known ? ARCHITECTURES[i].name : ARCHITECTURES[i].family->model_type);
+    }
     return buf;
 }
 

@@ -45,7 +45,9 @@ struct config_family {
     enum err_code (*check)(const json_t *root, struct config *c, struct err *err);
 };
 
-extern const struct config_family CONFIG_RNN, CONFIG_GPT2, CONFIG_BERT;
+extern const struct config_family CONFIG_RNN, CONFIG_GPT2, CONFIG_BERT,
+    CONFIG_DISTILBERT, CONFIG_ROBERTA, CONFIG_XLM_ROBERTA, CONFIG_CAMEMBERT,
+    CONFIG_ELECTRA, CONFIG_MPNET, CONFIG_MODERNBERT;
 
 struct config_architecture {
     const char *name;
@@ -56,9 +58,10 @@ struct config_architecture {
 /* NULL if it is not served. */
 const struct config_architecture *config_keys_find(const char *architecture);
 
-/* "RNNForCausalLM, ...", for messages. Returns buf. */
+/* What is served, for messages: the architectures of model_type, "BertForMaskedLM, ...",
+ * or "the model types rnn, gpt2, ..." if it is none of them (or NULL). Returns buf. */
 enum { CONFIG_KEYS_LIST_BYTES = 256 };
-const char *config_keys_served(char buf[CONFIG_KEYS_LIST_BYTES]);
+const char *config_keys_served(const char *model_type, char buf[CONFIG_KEYS_LIST_BYTES]);
 
 /* True if the key is in a table of the family or known to change nothing in any family.
  */

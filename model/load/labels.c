@@ -108,8 +108,8 @@ static enum err_code count_labels(const json_t *root, const char *where, size_t 
     return ERR_OK;
 }
 
-/* One score alone cannot be a softmax, and transformers reads it in two ways (its loss: a
- * regression, its pipeline: a sigmoid), so the file must say which it is. */
+/* A softmax of one score would always be 1. transformers' pipeline takes a sigmoid then,
+ * unless the file says that the score is a regression's. */
 static enum err_code read_problem(const json_t *root, const char *where, size_t n_labels,
                                   enum problem *out, struct err *err)
 {
@@ -123,10 +123,7 @@ static enum err_code read_problem(const json_t *root, const char *where, size_t 
             return code;
     }
     if (n_labels == 1 && which == PROBLEM_SINGLE_LABEL)
-        return err_set(err, ERR_MISMATCH,
-                       "%s: there is one label, so problem_type must be "
-                       "\"%s\" or \"%s\"",
-                       where, words[PROBLEM_MULTI_LABEL], words[PROBLEM_REGRESSION]);
+        which = PROBLEM_MULTI_LABEL;
     *out = (enum problem)which;
     return ERR_OK;
 }

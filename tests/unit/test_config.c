@@ -35,6 +35,7 @@ static void describe(const struct config *c, char text[TEXT_BYTES])
         c->n_types);
     fprintf(out, "numbers eps=%g act=%d by_layer=%d unscaled=%d tied=%d\n",
             (double)c->norm_eps, (int)c->act, c->scale_by_layer, c->unscaled, c->tied);
+    fprintf(out, "encoder layout=%d head_act=%d\n", (int)c->layout, (int)c->head_act);
     fprintf(out, "rnn cell=%d hidden=%zu bi=%d bias=%d pooling=%d A=%zu R=%zu\n",
             (int)c->cell, c->hidden, c->bidirectional, c->bias, (int)c->pooling,
             c->attention_size, c->hops);
@@ -79,7 +80,7 @@ static void check_valid(const char *dir)
 
 START_TEST(valid_files_are_read)
 {
-    fixture_each(VALID, 35, check_valid);
+    fixture_each(VALID, 55, check_valid);
 }
 END_TEST
 
@@ -99,7 +100,7 @@ static void check_invalid(const char *dir)
 
 START_TEST(invalid_files_are_refused_with_their_message)
 {
-    fixture_each(INVALID, 100, check_invalid);
+    fixture_each(INVALID, 130, check_invalid);
 }
 END_TEST
 
@@ -130,8 +131,8 @@ static void check_faults(const char *dir)
 
 START_TEST(every_failing_allocation_is_reported)
 {
-    fixture_each(VALID, 35, check_faults);
-    fixture_each(INVALID, 100, check_faults);
+    fixture_each(VALID, 55, check_faults);
+    fixture_each(INVALID, 130, check_faults);
 }
 END_TEST
 
