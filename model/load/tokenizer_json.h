@@ -144,20 +144,23 @@ struct plan_added {
 struct plan_piece {
     struct plan_text text;
     int32_t id;
+    double score; /* UNIGRAM: finite */
 };
 
 struct plan_merge {
     struct plan_text left, right;
 };
 
-enum model_kind { MODEL_WORD_LEVEL, MODEL_WORDPIECE, MODEL_BPE };
+enum model_kind { MODEL_WORD_LEVEL, MODEL_WORDPIECE, MODEL_BPE, MODEL_UNIGRAM };
 
 struct plan_model {
     enum model_kind kind;
-    struct plan_text unk;            /* BPE: may be absent */
+    struct plan_text unk;            /* BPE: may be absent; UNIGRAM has none */
+    int32_t unk_id;                  /* UNIGRAM: one of the pieces', or -1 */
     struct plan_text prefix, suffix; /* continuing_subword_prefix, end_of_word_suffix */
     size_t max_chars;                /* WORDPIECE: longer words are unknown */
-    bool fuse_unk, byte_fallback, ignore_merges; /* BPE */
+    bool fuse_unk, ignore_merges;    /* BPE */
+    bool byte_fallback;              /* BPE, UNIGRAM */
     size_t n_pieces, n_merges;
     struct plan_piece *pieces; /* ids in range, in any order; may still clash */
     struct plan_merge *merges; /* by rank */
@@ -179,11 +182,9 @@ struct tokenizer_plan {
     struct plan_block *blocks; /* what the texts and lists above live in */
 };
 
-/* Reads dir/tokenizer.json. *out must be zeroed. ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED,
- * ERR_LIMIT, ERR_NOMEM. */
-enum err_code tokenizer_plan_read(const char *dir, struct tokenizer_plan *out,
-                                  struct err *err) MUST_CHECK;
-/* The same for a text; messages begin with "tokenizer.json". */
+/* Reads the text of a tokenizer.json; a folder's is read by tokenizer_files.h. *out must
+ * be zeroed. ERR_FORMAT, ERR_UNSUPPORTED, ERR_LIMIT, ERR_NOMEM. Messages begin with
+ * "tokenizer.json". */
 enum err_code tokenizer_plan_parse(const char *text, size_t n, struct tokenizer_plan *out,
                                    struct err *err) MUST_CHECK;
 void tokenizer_plan_done(struct tokenizer_plan *p); /* a zeroed struct is fine */

@@ -2,7 +2,6 @@
 
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
-#include "model/text/unicode.h"
 
 #include <string.h>
 
@@ -90,28 +89,11 @@ static enum err_code init_merges(struct bpe *b, const struct plan_model *plan,
 
 static void init_ids(struct bpe *b)
 {
-    static const char digits[] = "0123456789ABCDEF";
-    for (unsigned i = 0; i < 256; i++) {
-        char name[] = {'<', '0', 'x', digits[i >> 4], digits[i & 15], '>'};
-        b->byte_ids[i] = vocab_find(b->vocab, name, sizeof name);
-    }
+    vocab_byte_ids(b->vocab, b->byte_ids);
     for (uint32_t cp = 0; cp < BPE_DIRECT; cp++) {
         char s[4];
         b->char_ids[cp] = vocab_find(b->vocab, s, utf8_put(cp, s));
     }
-}
-
-/* True if no character can be unknown: each byte becomes one that is in the vocabulary.
- */
-static bool knows_all(const struct bpe *b, const struct tokenizer_plan *plan)
-{
-    if (plan->n_splitters == 0 || b->prefix || b->suffix ||
-        plan->splitters[plan->n_splitters - 1].kind != SPLITTER_BYTE_LEVEL)
-        return false;
-    for (unsigned byte = 0; byte < 256; byte++)
-        if (b->char_ids[unicode_from_byte((unsigned char)byte)] < 0)
-            return false;
-    return true;
 }
 
 static enum err_code init_texts(struct bpe *b, const struct plan_model *plan,
@@ -147,7 +129,7 @@ enum err_code bpe_init(struct bpe *b, const struct tokenizer_plan *plan,
         code = init_merges(b, m, err);
     if (code == ERR_OK && m->unk.at) {
         b->unk = vocab_find(vocab, m->unk.at, m->unk.n);
-        if (b->unk < 0 && !knows_all(b, plan))
+        if (b->unk < 0 && (b->prefix || b->suffix || !vocab_knows_all(vocab, plan)))
             code =
                 err_set(err, ERR_MISMATCH, "%s: unk_token \"%.60s\" is not in its vocab",
                         where, m->unk.at);

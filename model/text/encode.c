@@ -16,6 +16,7 @@ struct work {
     struct pieces tokens;            /* of one piece */
     struct matcher matcher;
     struct bpe_scratch bpe;
+    struct unigram_scratch unigram;
     struct seq_tokens *out;
     size_t first; /* index of the text's first token in *out */
     struct err *err;
@@ -33,6 +34,7 @@ static void work_done(struct work *w)
     pieces_done(&w->tokens);
     matcher_done(&w->matcher);
     bpe_scratch_done(&w->bpe);
+    unigram_scratch_done(&w->unigram);
 }
 
 /* Normalizes one raw piece into the cut and finds the normalized added tokens in it. */
@@ -76,8 +78,8 @@ static enum err_code add_token(struct work *w, struct seq_token token)
     return ERR_OK;
 }
 
-/* A token of piece number `word`. An added token reads as the text does, others as the
- * vocabulary spells them. */
+/* A token of piece number `word`. An added token reads as the text does, and so does what
+ * a Unigram does not know; others as the vocabulary spells them. */
 static enum err_code add_text_token(struct work *w, struct piece token, size_t word,
                                     bool added)
 {
@@ -85,9 +87,10 @@ static enum err_code add_text_token(struct work *w, struct piece token, size_t w
     const struct plan_post *post = &w->t->post;
     struct span span = {text->map[token.begin].from, text->map[token.end - 1].to};
     if (post->trim) {
+        bool as_text = added || (w->t->kind == MODEL_UNIGRAM && token.id == w->t->unk);
         size_t n = token.end - token.begin;
         const char *s =
-            added ? text->s + token.begin : tokenizer_piece(w->t, token.id, &n);
+            as_text ? text->s + token.begin : tokenizer_piece(w->t, token.id, &n);
         span = post_trim(span, w->text, s, n, w->out->n == w->first, post->trim_prefix);
     }
     return add_token(w, (struct seq_token){.id = token.id,
@@ -107,6 +110,9 @@ static enum err_code encode_piece(struct work *w, const char *s, size_t begin, s
         return bpe_encode(&t->bpe, &w->bpe, s, begin, end, &w->tokens, w->err);
     if (t->kind == MODEL_WORDPIECE)
         return wordpiece_encode(&t->wordpiece, s, begin, end, &w->tokens, w->err);
+    if (t->kind == MODEL_UNIGRAM)
+        return unigram_encode(&t->unigram, &w->unigram, s, begin, end, &w->tokens,
+                              w->err);
     int32_t id = vocab_find(&t->vocab, s + begin, end - begin);
     return pieces_add(&w->tokens, begin, end, id >= 0 ? id : t->unk, w->err);
 }

@@ -2,6 +2,7 @@
 
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
+#include "model/load/tokenizer_files.h"
 #include "model/text/tokenizer_parts.h"
 #include "model/text/unicode.h"
 
@@ -134,6 +135,10 @@ static enum err_code init_model(struct tokenizer *t, const struct tokenizer_plan
         code = wordpiece_init(&t->wordpiece, m, &t->vocab, err);
         t->unk = t->wordpiece.unk;
         break;
+    case MODEL_UNIGRAM:
+        code = unigram_init(&t->unigram, plan, &t->vocab, err);
+        t->unk = t->unigram.unk;
+        break;
     case MODEL_WORD_LEVEL:
         t->unk = vocab_find(&t->vocab, m->unk.at, m->unk.n);
         if (t->unk < 0)
@@ -263,7 +268,7 @@ static enum err_code finish(struct tokenizer_plan *take_plan, struct tokenizer *
 enum err_code tokenizer_load(const char *dir, struct tokenizer **out, struct err *err)
 {
     struct tokenizer_plan plan = {0};
-    enum err_code code = tokenizer_plan_read(dir, &plan, err);
+    enum err_code code = tokenizer_files_read(dir, &plan, err);
     return code ? code : finish(&plan, out, err);
 }
 
@@ -285,6 +290,7 @@ void tokenizer_free(struct tokenizer *t)
     split_done(&t->split);
     wordpiece_done(&t->wordpiece);
     bpe_done(&t->bpe);
+    unigram_done(&t->unigram);
     decode_done(&t->decode);
     text_done(&t->respellings);
     text_done(&t->bytes);

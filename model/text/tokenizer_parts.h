@@ -11,6 +11,7 @@
 #include "model/text/split.h"
 #include "model/text/text.h"
 #include "model/text/tokenizer.h"
+#include "model/text/unigram.h"
 #include "model/text/vocab.h"
 #include "model/text/wordpiece.h"
 
@@ -34,6 +35,7 @@ struct tokenizer {
     enum model_kind kind;
     struct wordpiece wordpiece; /* those of other kinds are zeroed */
     struct bpe bpe;
+    struct unigram unigram;
     int32_t unk;
     struct plan_post post;
     int32_t roles[TOKENIZER_ROLES]; /* -1: none */

@@ -1,6 +1,8 @@
 #include "model/text/vocab.h"
 
 #include "model/base/mem.h"
+#include "model/base/utf8.h"
+#include "model/text/unicode.h"
 
 #include <string.h>
 
@@ -65,6 +67,28 @@ int32_t vocab_find_hashed(const struct vocab *v, uint64_t hash, struct plan_text
 {
     const struct vocab_slot *slot = find_slot(v, hash, a, b);
     return slot ? only_model(v, slot->id) : -1;
+}
+
+void vocab_byte_ids(const struct vocab *v, int32_t out[256])
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (unsigned i = 0; i < 256; i++) {
+        char name[] = {'<', '0', 'x', digits[i >> 4], digits[i & 15], '>'};
+        out[i] = vocab_find(v, name, sizeof name);
+    }
+}
+
+bool vocab_knows_all(const struct vocab *v, const struct tokenizer_plan *plan)
+{
+    if (plan->n_splitters == 0 ||
+        plan->splitters[plan->n_splitters - 1].kind != SPLITTER_BYTE_LEVEL)
+        return false;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char s[4];
+        if (vocab_find(v, s, utf8_put(unicode_from_byte((unsigned char)byte), s)) < 0)
+            return false;
+    }
+    return true;
 }
 
 /* ---- building -------------------------------------------------------------------- */

@@ -45,6 +45,12 @@ int32_t vocab_find(const struct vocab *v, const char *s, size_t n);
 /* The id of any piece, added tokens too. */
 int32_t vocab_find_any(const struct vocab *v, const char *s, size_t n);
 
+/* The ids of the pieces <0x00> to <0xFF>, -1 where there is none. */
+void vocab_byte_ids(const struct vocab *v, int32_t out[256]);
+/* True if no character can be unknown to the model: the last pre-tokenizer makes each
+ * byte one that is in the vocabulary. */
+bool vocab_knows_all(const struct vocab *v, const struct tokenizer_plan *plan);
+
 /* The hash in steps, for finding many pieces that begin alike. */
 enum { VOCAB_HASH_SEED = 0x1505 };
 uint64_t vocab_hash(uint64_t so_far, const char *s, size_t n);

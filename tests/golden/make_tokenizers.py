@@ -4,10 +4,14 @@ and what the `tokenizers` library makes of some nasty texts with each.
 
     python make_tokenizers.py          (needs `pip install tokenizers`; writes beside itself)
 
-texts.json is the list of texts. NAME/tokenizer.json is a tokenizer, NAME/expect.json has one
-entry per text (or null): ids, offsets in code points (start, end, start, end, ..) and words
-of the tokens, types and the special mask if any is not 0, and the decoded text, with and (if
-that differs: `plain`) without special tokens; then `decode`: ids at random and their texts.
+texts.json is the list of texts. NAME/tokenizer.json is a tokenizer (one that is there is kept,
+as training gives another each time), NAME/expect.json has one entry per text (or null): ids,
+offsets in code points (start, end, start, end, ..) and words of the tokens, types and the
+special mask if any is not 0, and the decoded text, with and (if that differs: `plain`) without
+special tokens; then `decode`: ids at random and their texts; then `pairs`: text `a` and the one
+behind it as a pair, also with `parts`, every other one without special tokens.
+truncation.json: `pairs` of lengths n1, n2, limit and what is kept of each; `windows` of length,
+limit, stride, 1 for left, and the ends of the windows.
 """
 import json
 import os
@@ -277,6 +281,42 @@ def bpe_no_unk():
     return pieces_bpe(None, pre_tokenizers.WhitespaceSplit(), [], size=200)
 
 
+def unigram(name, normalizer, splitter, *, size=300, decoder=None, extra=(), **options):
+    """Scores of the kind that ties are made of: few digits, many alike."""
+    def make():
+        t = Tokenizer(models.Unigram())
+        if normalizer:
+            t.normalizer = normalizer
+        if splitter:
+            t.pre_tokenizer = splitter
+        t.train_from_iterator(CORPUS, trainers.UnigramTrainer(
+            vocab_size=size, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>"],
+            show_progress=False))
+        model = json.loads(t.to_str())["model"]
+        vocab = [tuple(p) for p in model["vocab"]] + list(extra)
+        if options.get("byte_fallback"):
+            vocab += [(f"<0x{b:02X}>", 0.0) for b in range(256)]
+        t.model = models.Unigram(vocab, unk_id=model["unk_id"], **options)
+        t.post_processor = special(single="$A </s>", pair="$A </s> $B </s>",
+                                   special_tokens=[("</s>", 1)])
+        if decoder:
+            t.decoder = decoder
+        return t
+    make.__name__ = name
+    return make
+
+
+def unigram_ties():
+    """Every path of some lengths has the same score, up to rounding."""
+    pieces = ["a", "b", "c", "ab", "bc", "ca", "aa", "aaa", "aab", "abc", "é", "éa", "▁", "▁a", "中", "中文"]
+    vocab = [("<unk>", 0.0)] + [(p, -1.1 * len(p) - 0.3 * (len(p) % 2)) for p in pieces]
+    t = Tokenizer(models.Unigram(vocab, unk_id=0))
+    t.pre_tokenizer = pre_tokenizers.Metaspace("▁", "never", split=False)
+    t.decoder = decoders.Metaspace("▁", "never")
+    t.post_processor = processors.ByteLevel(trim_offsets=True, add_prefix_space=False)
+    return t
+
+
 def added_flags():
     t = word_level(pre_tokenizers.Whitespace(), normalizers.Lowercase())
     for content, flags in (
@@ -312,6 +352,16 @@ MAKERS = [
     bpe_metaspace("always", "bpe_metaspace"), bpe_metaspace("first", "bpe_metaspace_first"),
     bpe_metaspace("never", "bpe_metaspace_never", split=False),
     bpe_suffix, bpe_prefix, bpe_no_unk, added_flags,
+    unigram("unigram_t5", normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(
+        Regex(" {2,}"), " ")]), pre_tokenizers.Metaspace("▁", "always"),
+            decoder=decoders.Metaspace("▁", "always"), byte_fallback=False),
+    unigram("unigram_bytes", None, pre_tokenizers.Metaspace("▁", "first"), size=200,
+            decoder=decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace("▁", "first")]),
+            byte_fallback=True),
+    unigram("unigram_trimmed", None, pre_tokenizers.ByteLevel(add_prefix_space=True), size=260,
+            extra=[("<unk>the", -3.0), ("hello", -2.5), ("ĠĠ", -4.25)],
+            decoder=decoders.ByteLevel()),
+    unigram_ties,
     offsets_only("form_c", normalizers.NFC(), EACH),
     offsets_only("form_d", normalizers.NFD(), EACH),
     offsets_only("form_kc", normalizers.NFKC(), EACH),
@@ -348,6 +398,10 @@ MAKERS = [
 OLDER = {"split_other"}
 
 
+# Texts that are a pair with the one behind them.
+PAIRS = (3, 10, 17, 24, 33, 38, 90, 92, 93, 94, 101, 102)
+
+
 def is_newer(name, text):
     return name in OLDER and any(unicodedata.category(c) == "Cn" for c in text)
 
@@ -365,6 +419,38 @@ def expectation(t, text):
     if any(e.special_tokens_mask):
         out["special"] = e.special_tokens_mask
     return out
+
+
+def pair_expectation(t, texts, a):
+    e = t.encode(texts[a], texts[a + 1], add_special_tokens=a % 2 == 0)
+    return {"a": a, "ids": e.ids, "at": [x for o in e.offsets for x in o],
+            "words": [-1 if w is None else w for w in e.word_ids], "types": e.type_ids,
+            "special": e.special_tokens_mask,
+            "parts": [p if p and not s else 0 for p, s in zip(e.sequence_ids, e.special_tokens_mask)]}
+
+
+def truncation():
+    """What the library keeps of pairs, and its windows over a text that is too long."""
+    t = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
+    t.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    pairs, windows = [], []
+    for n1 in range(8):
+        for n2 in range(8):
+            for most in range(1, 11):
+                t.enable_truncation(most, strategy="longest_first")
+                e = t.encode("a " * n1, "b " * n2)
+                pairs.append([n1, n2, most, e.ids.count(0), e.ids.count(1)])
+    t.no_truncation()
+    for n in (0, 1, 2, 3, 7, 10, 11, 12, 23):
+        for most in (1, 2, 3, 4, 5, 10, 11, 12):
+            for stride in {s for s in (0, 1, 2, 4, most - 1) if s < most}:
+                for left in (0, 1):
+                    e = t.encode("a " * n)
+                    e.truncate(most, stride, "left" if left else "right")
+                    windows.append([n, most, stride, left] + [
+                        x // 2 for w in [e] + e.overflowing for x in
+                        ((w.offsets[0][0], w.offsets[-1][0] + 2) if w.offsets else (0, 0))])
+    return {"pairs": pairs, "windows": windows}
 
 
 def random_ids(t, n, seed):
@@ -386,16 +472,21 @@ def main():
         "", " ", "a" * 90, "\u0301" * 40, "a" + "\u0323\u0301" * 20, "é" * 50, " " * 30 + "x", "中" * 20,
         "it'ſ K'LL x\u0085y 1234567 \u200bz\n\n end", "hi hié <s>hi zq", "Café ab中文! \u0000hello"]
     dump(os.path.join(HERE, "texts.json"), {"library": tokenizers.__version__, "texts": some})
+    dump(os.path.join(HERE, "truncation.json"), truncation())
     for make in MAKERS:
-        t = make()
         folder = os.path.join(HERE, make.__name__)
+        path = os.path.join(folder, "tokenizer.json")
         os.makedirs(folder, exist_ok=True)
-        dump(os.path.join(folder, "tokenizer.json"), t.to_str())
+        if not os.path.exists(path):
+            dump(path, make().to_str())
+        t = Tokenizer.from_file(path)
         ids = random_ids(t, 30, 2)
         dump(os.path.join(folder, "expect.json"), {
             "encode": [None if is_newer(make.__name__, text) else expectation(t, text)
                        for text in some],
-            "decode": [{"ids": i, "text": t.decode(i, skip_special_tokens=False)} for i in ids]})
+            "decode": [{"ids": i, "text": t.decode(i, skip_special_tokens=False)} for i in ids],
+            "pairs": [pair_expectation(t, some, a) for a in PAIRS
+                      if not is_newer(make.__name__, some[a] + some[a + 1])]})
 
 
 if __name__ == "__main__":

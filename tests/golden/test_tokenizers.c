@@ -19,12 +19,12 @@ static json_t *read_json(const char *dir, const char *name)
     return root;
 }
 
-/* One text and what is expected of it. */
+/* One text, or a pair, and what is expected of it. */
 struct expected {
     const char *dir;
     size_t number;
-    const char *text;
-    size_t n;
+    const char *text[2];
+    size_t n[2];
     const json_t *want;
 };
 
@@ -41,16 +41,19 @@ static void check_tokens(const struct expected *x, const struct seq_tokens *got)
     for (size_t i = 0; i < got->n; i++) {
         const struct seq_token *k = &got->at[i];
         ck_assert_uint_le(k->start, k->end);
-        ck_assert_uint_le(k->end, x->n);
+        ck_assert_uint_le(k->part, 1);
+        ck_assert_uint_le(k->end, x->n[k->part]);
+        const char *text = x->text[k->part];
         json_int_t pairs[][2] = {
             {k->id, number_at(x, "ids", i)},
-            {(json_int_t)utf8_count(x->text, k->start, UTF8_CODE_POINTS),
+            {(json_int_t)utf8_count(text, k->start, UTF8_CODE_POINTS),
              number_at(x, "at", 2 * i)},
-            {(json_int_t)utf8_count(x->text, k->end, UTF8_CODE_POINTS),
+            {(json_int_t)utf8_count(text, k->end, UTF8_CODE_POINTS),
              number_at(x, "at", 2 * i + 1)},
             {k->word, number_at(x, "words", i)},
             {k->type, number_at(x, "types", i)},
             {k->special, number_at(x, "special", i)},
+            {k->part, number_at(x, "parts", i)},
         };
         for (size_t f = 0; f < sizeof pairs / sizeof *pairs; f++)
             ck_assert_msg(pairs[f][0] == pairs[f][1],
@@ -77,9 +80,9 @@ static void check_encode(const struct tokenizer *t, const struct expected *x)
 {
     struct seq_tokens got = {0};
     struct err err = {0};
-    char *copy = malloc(x->n); /* of exact size, for the sanitizers */
-    memcpy(copy, x->text, x->n);
-    enum err_code code = tokenizer_encode(t, copy, x->n, true, &got, &err);
+    char *copy = malloc(x->n[0]); /* of exact size, for the sanitizers */
+    memcpy(copy, x->text[0], x->n[0]);
+    enum err_code code = tokenizer_encode(t, copy, x->n[0], true, &got, &err);
     ck_assert_msg(code == ERR_OK, "%s: text %zu: %s", x->dir, x->number, err.msg);
     check_tokens(x, &got);
     int32_t *ids = malloc((got.n + 1) * sizeof *ids);
@@ -91,6 +94,26 @@ static void check_encode(const struct tokenizer *t, const struct expected *x)
     check_text(t, ids, got.n, true, plain ? plain : text, x->dir);
     free(ids);
     free(copy);
+    mem_free(got.at);
+}
+
+static void check_pair(const struct tokenizer *t, const json_t *texts, const json_t *want,
+                       const char *dir)
+{
+    struct seq_tokens got = {0};
+    struct err err = {0};
+    size_t number = (size_t)json_integer_value(json_object_get(want, "a"));
+    const json_t *a = json_array_get(texts, number),
+                 *b = json_array_get(texts, number + 1);
+    struct expected x = {dir,
+                         number,
+                         {json_string_value(a), json_string_value(b)},
+                         {json_string_length(a), json_string_length(b)},
+                         want};
+    enum err_code code = tokenizer_encode_pair(t, x.text[0], x.n[0], x.text[1], x.n[1],
+                                               number % 2 == 0, &got, &err);
+    ck_assert_msg(code == ERR_OK, "%s: pair %zu: %s", dir, number, err.msg);
+    check_tokens(&x, &got);
     mem_free(got.at);
 }
 
@@ -121,7 +144,10 @@ static void check_folder(const char *dir)
     ck_assert_uint_eq(json_array_size(list), json_array_size(encode));
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *text = json_array_get(list, i);
-        struct expected x = {dir, i, json_string_value(text), json_string_length(text),
+        struct expected x = {dir,
+                             i,
+                             {json_string_value(text)},
+                             {json_string_length(text)},
                              json_array_get(encode, i)};
         if (!json_is_null(x.want))
             check_encode(t, &x);
@@ -129,6 +155,10 @@ static void check_folder(const char *dir)
     ck_assert_uint_gt(json_array_size(decode), 20);
     for (size_t i = 0; i < json_array_size(decode); i++)
         check_decode(t, json_array_get(decode, i), dir);
+    const json_t *pairs = json_object_get(expect, "pairs");
+    ck_assert_uint_gt(json_array_size(pairs), 6);
+    for (size_t i = 0; i < json_array_size(pairs); i++)
+        check_pair(t, list, json_array_get(pairs, i), dir);
     json_decref(texts);
     json_decref(expect);
     tokenizer_free(t);
@@ -136,12 +166,48 @@ static void check_folder(const char *dir)
 
 START_TEST(every_tokenizer_equals_the_library)
 {
-    fixture_each(FOLDER, 38, check_folder);
+    fixture_each(FOLDER, 42, check_folder);
+}
+END_TEST
+
+/* The i-th number of a list. */
+static size_t at(const json_t *list, size_t i)
+{
+    return (size_t)json_integer_value(json_array_get(list, i));
+}
+
+START_TEST(truncation_equals_the_library)
+{
+    json_t *root = read_json(FOLDER, "truncation.json");
+    const json_t *pairs = json_object_get(root, "pairs");
+    const json_t *windows = json_object_get(root, "windows");
+    ck_assert_uint_gt(json_array_size(pairs), 600);
+    for (size_t i = 0; i < json_array_size(pairs); i++) {
+        const json_t *p = json_array_get(pairs, i);
+        size_t keep1, keep2;
+        tokenizer_truncate_pair(at(p, 0), at(p, 1), at(p, 2), &keep1, &keep2);
+        ck_assert_uint_eq(keep1, at(p, 3));
+        ck_assert_uint_eq(keep2, at(p, 4));
+    }
+    ck_assert_uint_gt(json_array_size(windows), 400);
+    for (size_t i = 0; i < json_array_size(windows); i++) {
+        const json_t *p = json_array_get(windows, i);
+        size_t n = tokenizer_windows(at(p, 0), at(p, 1), at(p, 2));
+        ck_assert_uint_eq(4 + 2 * n, json_array_size(p));
+        for (size_t k = 0; k < n; k++) {
+            struct tokenizer_window w =
+                tokenizer_window(at(p, 0), at(p, 1), at(p, 2), at(p, 3), k);
+            ck_assert_uint_eq(w.begin, at(p, 4 + 2 * k));
+            ck_assert_uint_eq(w.end, at(p, 5 + 2 * k));
+        }
+    }
+    json_decref(root);
 }
 END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {every_tokenizer_equals_the_library, NULL};
+    const TTest *const tests[] = {every_tokenizer_equals_the_library,
+                                  truncation_equals_the_library, NULL};
     return suite_run("tokenizers", tests, 120);
 }
