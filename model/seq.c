@@ -8,9 +8,8 @@
 
 #include <string.h>
 
-/* The kernels that the options ask for. */
-static enum err_code choose_kernels(const struct seq_load_options *opt,
-                                    const struct kernels **out, struct err *err)
+enum err_code model_kernels(const struct seq_load_options *opt,
+                            const struct kernels **out, struct err *err)
 {
     const char *cpu = opt ? opt->cpu : NULL;
     *out = kernels_get(cpu);
@@ -22,7 +21,7 @@ static enum err_code choose_kernels(const struct seq_load_options *opt,
 enum err_code seq_init(const struct seq_load_options *opt, struct err *err)
 {
     const struct kernels *k;
-    enum err_code code = choose_kernels(opt, &k, err);
+    enum err_code code = model_kernels(opt, &k, err);
     if (code != ERR_OK)
         return code;
     if (!kernels_blas_single_thread() && strcmp(k->name, "blas") == 0)
@@ -92,24 +91,14 @@ static void fill_info(struct seq_model *m, const struct weights *w)
     info->multi_label = cfg->problem == PROBLEM_MULTI_LABEL;
 }
 
-/* What the tokenizer and the net have to agree on. */
-static enum err_code check_tokenizer(struct seq_model *m, struct err *err)
+static enum err_code take_tokenizer(struct seq_model *m, struct err *err)
 {
     const struct config *cfg = &m->net->cfg;
-    size_t size = tokenizer_size(m->tok);
-    if (size > cfg->vocab)
-        return err_set(err, ERR_MISMATCH,
-                       "tokenizer.json has ids up to %zu, config.json vocab_size is %zu",
-                       size - 1, cfg->vocab);
+    enum err_code code = model_check_fit(cfg, m->tok, NULL, err);
+    if (code != ERR_OK)
+        return code;
     m->info.word_level = tokenizer_word_level(m->tok);
     tokenizer_template(m->tok, &m->n_before, &m->n_after);
-    /* Room for the specials, one token of text and the tokens of a searched word. */
-    size_t least = m->n_before + m->n_after + 1 + SEQ_WORD_TOKENS;
-    if (cfg->context && cfg->context < least)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "config.json: a context of %zu positions is too short, %zu is the "
-                       "least that is served",
-                       cfg->context, least);
     if (cfg->head != HEAD_LM)
         return ERR_OK;
     m->part = mem_zero(cfg->vocab, 1);
@@ -138,7 +127,7 @@ static enum err_code load_parts(struct seq_model *m, const char *dir,
     if (code == ERR_OK)
         fill_info(m, w);
     if (code == ERR_OK)
-        code = check_tokenizer(m, err);
+        code = take_tokenizer(m, err);
     weights_close(w);
     return code;
 }
@@ -147,7 +136,7 @@ enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt
                              struct seq_model **out, struct err *err)
 {
     const struct kernels *k;
-    enum err_code code = choose_kernels(opt, &k, err);
+    enum err_code code = model_kernels(opt, &k, err);
     if (code != ERR_OK)
         return code;
     struct seq_model *m = mem_zero(1, sizeof *m);

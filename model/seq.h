@@ -80,6 +80,46 @@ const char *const *seq_cpu_names(void);
  * that one insists on threads of its own, or if this machine lacks the variant. */
 enum err_code seq_init(const struct seq_load_options *opt, struct err *err) MUST_CHECK;
 
+/* ---- checking a folder ----------------------------------------------------------- */
+
+/* Who is told what seq_check finds. */
+struct seq_check_hooks {
+    void *arg;
+    /* One sentence about each problem; valid during the call. */
+    void (*found)(void *arg, enum err_code code, const char *message);
+    /* Nothing was found so far, and the model is being loaded; may be NULL. */
+    void (*loading)(void *arg);
+};
+
+enum { SEQ_SPECIALS = 7 };
+
+/* A token that plays a part: "bos", "eos", "cls", "sep", "pad", "mask" or "unk". */
+struct seq_special {
+    const char *name;
+    int32_t id;
+    const char *piece; /* [n], as the tokenizer's file spells it */
+    size_t n;
+};
+
+/* What a folder without a problem serves, and what that takes besides the weights. */
+struct seq_report {
+    struct seq_model *model; /* one reference, the caller's; owns the strings */
+    size_t state_bytes;      /* of one sequence, as long as it may get; 0 = no states */
+    size_t scratch_tokens;   /* the longest text; without a limit one of 512 tokens */
+    size_t scratch_bytes;    /* of a worker that computes it alone */
+    size_t n_specials;
+    struct seq_special specials[SEQ_SPECIALS];
+};
+
+/* Looks for everything that is wrong with a folder, not only the first thing: in
+ * config.json, among the tensors, in the tokenizer's files and between all of these. If
+ * nothing is found, the model is loaded as by seq_model_load, which also looks at every
+ * number. Returns ERR_OK and fills *out exactly if seq_model_load would succeed, else the
+ * first problem found; ERR_NOMEM ends the search. */
+enum err_code seq_check(const char *dir, const struct seq_load_options *opt,
+                        const struct seq_check_hooks *hooks, struct seq_report *out,
+                        struct err *err) MUST_CHECK;
+
 /* ---- workers --------------------------------------------------------------------- */
 
 /* crew may be NULL: nobody helps. Borrowed until seq_worker_free. */

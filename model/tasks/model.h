@@ -28,6 +28,14 @@ struct seq_state {
     struct net_state *net;
 };
 
+/* The kernels that the options (or NULL) ask for. ERR_UNSUPPORTED. */
+enum err_code model_kernels(const struct seq_load_options *opt,
+                            const struct kernels **out, struct err *err) MUST_CHECK;
+
+/* What the tokenizer and the net have to agree on. p: as in problems_take. */
+enum err_code model_check_fit(const struct config *cfg, const struct tokenizer *tok,
+                              struct problems *p, struct err *err) MUST_CHECK;
+
 /* The exec of this worker for this model, trace may be NULL. */
 struct exec model_exec(const struct seq_model *m, struct seq_worker *w,
                        const struct trace *trace);

@@ -1,0 +1,193 @@
+#include "model/load/config.h"
+#include "model/load/weights.h"
+#include "model/nets/cache.h"
+#include "model/tasks/model.h"
+
+#include <string.h>
+
+/* ---- do the files fit each other ------------------------------------------------- */
+
+enum err_code model_check_fit(const struct config *cfg, const struct tokenizer *tok,
+                              struct problems *p, struct err *err)
+{
+    size_t before, after, size = tokenizer_size(tok);
+    enum err_code code = ERR_OK;
+    if (size > cfg->vocab)
+        code = err_set(err, ERR_MISMATCH,
+                       "tokenizer.json has ids up to %zu, config.json vocab_size is %zu",
+                       size - 1, cfg->vocab);
+    code = problems_take(p, code, err);
+    if (code != ERR_OK)
+        return code;
+    if (cfg->head == HEAD_MASKED_LM && tokenizer_role(tok, TOKENIZER_MASK) < 0)
+        code = err_set(err, ERR_MISMATCH,
+                       "config.json: a %s predicts what a mask token stands for, but the "
+                       "tokenizer has none",
+                       cfg->architecture);
+    code = problems_take(p, code, err);
+    if (code != ERR_OK)
+        return code;
+    tokenizer_template(tok, &before, &after);
+    /* Room for the specials, one token of text and the tokens of a searched word. */
+    size_t least = before + after + 1 + (cfg->head == HEAD_LM ? SEQ_WORD_TOKENS : 0);
+    if (cfg->context && cfg->context < least)
+        code = err_set(err, ERR_UNSUPPORTED,
+                       "config.json: a context of %zu positions is too short, %zu is the "
+                       "least that is served",
+                       cfg->context, least);
+    return problems_take(p, code, err);
+}
+
+/* ---- all that is wrong ----------------------------------------------------------- */
+
+/* The tensors: that they can be listed, and if the config is whole, that they are those
+ * that it asks for. */
+static enum err_code survey_weights(const char *dir, const struct config *cfg, bool whole,
+                                    const struct kernels *k, struct problems *p,
+                                    struct err *err)
+{
+    struct weights *w = NULL;
+    enum err_code code = weights_survey(dir, p, &w, err);
+    if (code == ERR_OK && w && whole)
+        code = net_survey(cfg, w, k, err);
+    weights_close(w);
+    return code;
+}
+
+static enum err_code survey_tokenizer(const char *dir, const struct config *cfg,
+                                      bool whole, struct problems *p, struct err *err)
+{
+    struct tokenizer *tok = NULL;
+    enum err_code code = problems_take(p, tokenizer_load(dir, &tok, err), err);
+    if (code == ERR_OK && tok && whole)
+        code = model_check_fit(cfg, tok, p, err);
+    tokenizer_free(tok);
+    return code;
+}
+
+static enum err_code survey(const char *dir, const struct kernels *k, struct problems *p,
+                            struct err *err)
+{
+    struct config cfg = {0};
+    bool whole = false;
+    enum err_code code = config_survey(dir, p, &cfg, &whole, err);
+    if (code == ERR_OK)
+        code = survey_weights(dir, &cfg, whole, k, p, err);
+    if (code == ERR_OK)
+        code = survey_tokenizer(dir, &cfg, whole, p, err);
+    config_done(&cfg);
+    return code;
+}
+
+/* ---- what a good one takes and knows --------------------------------------------- */
+
+static void add_special(struct seq_report *r, const struct seq_model *m, const char *name,
+                        int32_t id)
+{
+    struct seq_special *s = &r->specials[r->n_specials];
+    if (id < 0)
+        return;
+    s->name = name;
+    s->id = id;
+    s->piece = tokenizer_piece(m->tok, id, &s->n);
+    if (s->piece)
+        r->n_specials++;
+}
+
+static void list_specials(struct seq_report *r, const struct seq_model *m)
+{
+    static const struct {
+        enum tokenizer_role role;
+        const char *name;
+    } roles[SEQ_SPECIALS] = {{TOKENIZER_BOS, "bos"}, {TOKENIZER_EOS, "eos"},
+                             {TOKENIZER_CLS, "cls"}, {TOKENIZER_SEP, "sep"},
+                             {TOKENIZER_PAD, "pad"}, {TOKENIZER_MASK, "mask"},
+                             {TOKENIZER_UNK, "unk"}};
+    const struct config *cfg = &m->net->cfg;
+    for (size_t i = 0; i < SEQ_SPECIALS; i++) {
+        int32_t id = tokenizer_role(m->tok, roles[i].role);
+        if (roles[i].role == TOKENIZER_BOS && id < 0)
+            id = cfg->bos_id;
+        if (roles[i].role == TOKENIZER_EOS && id < 0)
+            id = cfg->eos_id;
+        if (roles[i].role == TOKENIZER_PAD && id < 0)
+            id = cfg->pad_id;
+        if (roles[i].role == TOKENIZER_UNK && id < 0)
+            id = tokenizer_unk(m->tok);
+        add_special(r, m, roles[i].name, id);
+    }
+}
+
+/* A state with nothing in it, and for a decoder the keys and values of a full context. */
+static enum err_code count_state(const struct seq_model *m, size_t *out, struct err *err)
+{
+    const struct config *cfg = &m->net->cfg;
+    struct net_state *s = NULL;
+    *out = 0;
+    if (!m->net->ops->state_new)
+        return ERR_OK;
+    enum err_code code = m->net->ops->state_new(m->net, &s, err);
+    if (code != ERR_OK)
+        return code;
+    size_t positions = (cfg->context + CACHE_BLOCK - 1) / CACHE_BLOCK * CACHE_BLOCK;
+    size_t floats = 2 * cfg->n_layers * cfg->n_kv_heads * cfg->head_width * positions;
+    *out = m->net->ops->state_bytes(s) + floats * sizeof(float);
+    m->net->ops->state_free(s);
+    return ERR_OK;
+}
+
+static void count_scratch(const struct seq_model *m, struct seq_report *r)
+{
+    enum { TOKENS_WITHOUT_LIMIT = 512 };
+    const struct net *n = m->net;
+    size_t T = n->cfg.context ? n->cfg.context : TOKENS_WITHOUT_LIMIT;
+    enum net_want want = n->cfg.head == HEAD_LABELS ? NET_LABELS
+                         : n->cfg.head == HEAD_LM   ? NET_ONE
+                                                    : NET_ALL;
+    size_t rows = want == NET_LABELS ? 0 : want == NET_ONE ? 1 : T;
+    r->scratch_tokens = T;
+    r->scratch_bytes = batch_bytes(1, T) + n->ops->scratch_bytes(n, 1, T, T, want) +
+                       rows * n->out_width * sizeof(float);
+    if (n->cfg.head == HEAD_LM || n->cfg.head == HEAD_MASKED_LM)
+        r->scratch_bytes += model_logits_bytes(m);
+}
+
+/* ---- the front door -------------------------------------------------------------- */
+
+/* Loads what the survey found nothing against: it has not looked at the numbers. */
+static enum err_code load(const char *dir, const struct seq_load_options *opt,
+                          struct problems *p, struct seq_report *out, struct err *err)
+{
+    struct seq_report r = {0};
+    enum err_code code = problems_take(p, seq_model_load(dir, opt, &r.model, err), err);
+    if (code != ERR_OK || !r.model)
+        return code;
+    list_specials(&r, r.model);
+    count_scratch(r.model, &r);
+    code = count_state(r.model, &r.state_bytes, err);
+    if (code == ERR_OK)
+        *out = r;
+    else
+        seq_model_unref(r.model);
+    return code;
+}
+
+enum err_code seq_check(const char *dir, const struct seq_load_options *opt,
+                        const struct seq_check_hooks *hooks, struct seq_report *out,
+                        struct err *err)
+{
+    struct problems p = {.found = hooks->found, .arg = hooks->arg};
+    const struct kernels *k;
+    enum err_code code = model_kernels(opt, &k, err);
+    if (code == ERR_OK)
+        code = survey(dir, k, &p, err);
+    if (code == ERR_OK && p.n == 0) {
+        if (hooks->loading)
+            hooks->loading(hooks->arg);
+        code = load(dir, opt, &p, out, err);
+    }
+    if (code != ERR_OK || p.n == 0)
+        return code;
+    *err = p.first;
+    return p.first.code;
+}

@@ -1,0 +1,290 @@
+/* Whole model folders: those of tests/fixtures/folders (see make.py there) load, or are
+ * refused with their message, and seq_check finds all that is wrong with them. */
+#include "model/load/weights.h"
+#include "model/seq.h"
+#include "tests/suite.h"
+#include "tests/unit/fixture.h"
+
+#include <stdbool.h>
+#include <unistd.h>
+
+/* ---- what seq_check says --------------------------------------------------------- */
+
+enum { FOUND_MAX = 64 };
+
+struct found {
+    size_t n;
+    char said[FOUND_MAX][ERR_MSG_BYTES];
+    bool loading;
+};
+
+static void add(void *arg, enum err_code code, const char *message)
+{
+    struct found *f = arg;
+    ck_assert_int_ne(code, ERR_OK);
+    ck_assert_uint_lt(f->n, FOUND_MAX);
+    snprintf(f->said[f->n++], ERR_MSG_BYTES, "%s", message);
+}
+
+static void note_loading(void *arg)
+{
+    ((struct found *)arg)->loading = true;
+}
+
+static bool has_said(const struct found *f, const char *message)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (strcmp(f->said[i], message) == 0)
+            return true;
+    return false;
+}
+
+static enum err_code check(const char *dir, struct found *f, struct seq_report *r,
+                           struct err *err)
+{
+    struct seq_check_hooks hooks = {.arg = f, .found = add, .loading = note_loading};
+    f->n = 0;
+    f->loading = false;
+    *r = (struct seq_report){0};
+    *err = (struct err){0};
+    return seq_check(dir, NULL, &hooks, r, err);
+}
+
+/* ---- folders that are fine ------------------------------------------------------- */
+
+static void check_good(const char *dir)
+{
+    static struct found f;
+    struct seq_report r;
+    struct err err;
+    ck_assert_msg(check(dir, &f, &r, &err) == ERR_OK, "%s: %s", dir, err.msg);
+    ck_assert_uint_eq(f.n, 0);
+    ck_assert(f.loading);
+    const struct seq_info *info = seq_model_info(r.model);
+    ck_assert_uint_gt(info->n_params, 0);
+    ck_assert_uint_gt(r.scratch_bytes, 0);
+    ck_assert_uint_gt(r.scratch_tokens, 0);
+    for (size_t i = 0; i < r.n_specials; i++)
+        ck_assert_ptr_nonnull(r.specials[i].piece);
+    seq_model_unref(r.model);
+}
+
+START_TEST(nothing_is_found_in_folders_that_load)
+{
+    fixture_each("tests/fixtures/folders/valid", 3, check_good);
+    const char *const models[] = {"tiny-bert", "tiny-bilstm", "tiny-gpt2", "tiny-lstm"};
+    for (size_t i = 0; i < 4; i++) {
+        char dir[256];
+        snprintf(dir, sizeof dir, "tests/fixtures/models/%s", models[i]);
+        check_good(dir);
+    }
+}
+END_TEST
+
+/* The nets of tests/golden have no tokenizer: that, and only that, is found. */
+static void check_net(const char *dir)
+{
+    static struct found f;
+    struct seq_report r;
+    struct err err;
+    ck_assert_int_eq(check(dir, &f, &r, &err), ERR_IO);
+    ck_assert_msg(f.n == 1, "%s: %s", dir, f.said[0]);
+    ck_assert_ptr_nonnull(strstr(f.said[0], "tokenizer.json"));
+    ck_assert(!f.loading);
+}
+
+START_TEST(tensors_of_every_golden_net_are_the_right_ones)
+{
+    fixture_each("tests/golden/nets", 23, check_net);
+}
+END_TEST
+
+/* ---- folders that are not -------------------------------------------------------- */
+
+static void check_refused(const char *dir)
+{
+    static struct found f;
+    struct seq_model *m = NULL;
+    struct seq_report r;
+    struct err err = {0}, first;
+    char *expect = fixture_text(dir, "expect");
+    ck_assert_msg(expect && *expect, "%s: no expect", dir);
+    ck_assert_msg(seq_model_load(dir, NULL, &m, &err) != ERR_OK, "%s: loads", dir);
+    ck_assert_ptr_null(m);
+    ck_assert_msg(strstr(err.msg, expect), "%s:\n said %s\n want %s", dir, err.msg,
+                  expect);
+    ck_assert_int_ne(check(dir, &f, &r, &first), ERR_OK);
+    ck_assert_ptr_null(r.model);
+    ck_assert_uint_ge(f.n, 1);
+    ck_assert_str_eq(first.msg, f.said[0]);
+    ck_assert_msg(has_said(&f, err.msg), "%s: did not say %s", dir, err.msg);
+    free(expect);
+}
+
+START_TEST(what_is_wrong_is_named)
+{
+    fixture_each("tests/fixtures/folders/invalid", 40, check_refused);
+}
+END_TEST
+
+/* Each line of `expect` belongs to one problem, in this order. */
+static void check_several(const char *dir)
+{
+    static struct found f;
+    struct seq_report r;
+    struct err err;
+    size_t n = 0;
+    char *expect = fixture_text(dir, "expect"), *rest = expect;
+    ck_assert_int_ne(check(dir, &f, &r, &err), ERR_OK);
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"), n++)
+        ck_assert_msg(n < f.n && strstr(f.said[n], line), "%s:\n said %s\n want %s", dir,
+                      n < f.n ? f.said[n] : "nothing more", line);
+    ck_assert_msg(f.n == n, "%s: also said %s", dir, f.said[n]);
+    free(expect);
+}
+
+START_TEST(everything_that_is_wrong_is_found)
+{
+    fixture_each("tests/fixtures/folders/several", 5, check_several);
+}
+END_TEST
+
+/* Cases of single files: the message is there, whatever else is missing around it. */
+static void check_part(const char *dir)
+{
+    static struct found f;
+    struct seq_report r;
+    struct err err;
+    char *expect = fixture_text(dir, "expect"), *rest = expect;
+    ck_assert_int_ne(check(dir, &f, &r, &err), ERR_OK);
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
+        const char *colon = strstr(line, ": "); /* "format: config.json: ..." */
+        bool told = false;
+        for (size_t i = 0; i < f.n; i++)
+            told |= strstr(f.said[i], line) || (colon && strstr(f.said[i], colon + 2));
+        ck_assert_msg(told, "%s:\n said %s\n want %s", dir, f.said[0], line);
+    }
+    free(expect);
+}
+
+START_TEST(every_kind_of_broken_config_is_told)
+{
+    fixture_each("tests/fixtures/config/invalid", 90, check_part);
+}
+END_TEST
+
+static size_t n_refused;
+
+/* Whatever keeps the tensors from being listed is told, though there is no config. */
+static void check_weights(const char *dir)
+{
+    static struct found f;
+    struct weights *w = NULL;
+    struct seq_report r;
+    struct err err, first = {0};
+    if (weights_open(dir, &w, &first) == ERR_OK) {
+        weights_close(w);
+        return;
+    }
+    ck_assert_int_ne(check(dir, &f, &r, &err), ERR_OK);
+    ck_assert_uint_ge(f.n, 2);
+    ck_assert_ptr_nonnull(strstr(f.said[0], "config.json"));
+    ck_assert_msg(has_said(&f, first.msg), "%s: did not say %s", dir, first.msg);
+    n_refused++;
+}
+
+START_TEST(every_kind_of_broken_safetensors_is_told)
+{
+    n_refused = 0;
+    fixture_each("tests/fixtures/safetensors/invalid", 70, check_weights);
+    ck_assert_uint_ge(n_refused, 60);
+}
+END_TEST
+
+static void link_file(const char *dir, const char *name, const char *to)
+{
+    char from[PATH_MAX], path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    ck_assert_ptr_nonnull(realpath(path, from));
+    snprintf(path, sizeof path, "%s/%s", to, name);
+    ck_assert_int_eq(symlink(from, path), 0);
+}
+
+/* A net that can't be loaded, in a folder that has a tokenizer as well. */
+static void check_net_refused(const char *dir)
+{
+    static struct found f;
+    static const char *const files[] = {"config.json", "model.safetensors",
+                                        "tokenizer.json"};
+    static const char tokenizer[] =
+        "{\"version\":\"1.0\",\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\","
+        "\"vocab\":{\"?\":0}}}";
+    char folder[] = "/tmp/test_folders.XXXXXX", path[PATH_MAX];
+    struct seq_model *m = NULL;
+    struct seq_report r;
+    struct err err, first = {0};
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    link_file(dir, files[0], folder);
+    link_file(dir, files[1], folder);
+    fixture_write(folder, files[2], tokenizer, sizeof tokenizer - 1);
+    ck_assert_int_ne(seq_model_load(folder, NULL, &m, &first), ERR_OK);
+    ck_assert_int_ne(check(folder, &f, &r, &err), ERR_OK);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        ck_assert_int_eq(unlink(path), 0);
+    }
+    ck_assert_int_eq(rmdir(folder), 0);
+    ck_assert_msg(has_said(&f, first.msg), "%s: did not say %s", dir, first.msg);
+}
+
+START_TEST(every_kind_of_wrong_tensor_is_told)
+{
+    fixture_each("tests/fixtures/nets/invalid", 22, check_net_refused);
+}
+END_TEST
+
+/* ---- memory ---------------------------------------------------------------------- */
+
+/* Fails allocation 0, 1, 2, ... until none is left to fail; leaks are the sanitizer's. */
+static void check_faults(const char *dir)
+{
+    static struct found f;
+    struct seq_report r;
+    struct err err, calm;
+    enum err_code want = check(dir, &f, &r, &calm);
+    seq_model_unref(r.model);
+    for (long n = 0;; n++) {
+        ck_assert_int_lt(n, 20000);
+        mem_fail_after(n);
+        enum err_code code = check(dir, &f, &r, &err);
+        bool struck = !mem_fail_pending();
+        mem_fail_after(-1);
+        seq_model_unref(r.model);
+        if (!struck) {
+            ck_assert_int_eq(code, want);
+            break;
+        }
+        ck_assert_msg(code == ERR_NOMEM, "%s: allocation %ld: %s", dir, n, err.msg);
+    }
+}
+
+START_TEST(every_failing_allocation_ends_the_search)
+{
+    fixture_each("tests/fixtures/folders/several", 5, check_faults);
+    fixture_each("tests/fixtures/folders/valid", 3, check_faults);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {nothing_is_found_in_folders_that_load,
+                                  tensors_of_every_golden_net_are_the_right_ones,
+                                  what_is_wrong_is_named,
+                                  everything_that_is_wrong_is_found,
+                                  every_kind_of_broken_config_is_told,
+                                  every_kind_of_broken_safetensors_is_told,
+                                  every_kind_of_wrong_tensor_is_told,
+                                  every_failing_allocation_ends_the_search,
+                                  NULL};
+    return suite_run("folders", tests, 240);
+}
