@@ -5,6 +5,7 @@
 #include "model/load/file.h"
 #include "model/load/json.h"
 #include "model/load/labels.h"
+#include "model/load/token_ids.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -220,47 +221,11 @@ static enum err_code find_architecture(const json_t *root,
     return ERR_OK;
 }
 
-/* An id that the vocabulary does not have can never be met: it counts as not given. Many
- * small GPT-2 models carry the 50256 of the large one. */
-static int32_t id_or_none(const json_t *value, size_t vocab)
-{
-    json_int_t id = json_integer_value(value);
-    return id >= 0 && (uint64_t)id < vocab ? (int32_t)id : -1;
-}
-
-/* An id, null, or a list of ids of which the first counts. */
-static enum err_code read_id(const json_t *root, const char *key, size_t vocab,
-                             int32_t *out, struct err *err)
-{
-    char found[JSON_SHOW_BYTES];
-    *out = -1;
-    if (!json_read_has(root, key))
-        return ERR_OK;
-    const json_t *v = json_object_get(root, key), *first = v;
-    if (json_is_array(v))
-        first = json_array_get(v, 0);
-    if (first && !json_is_integer(first))
-        return err_set(err, ERR_FORMAT,
-                       "%s: %s: want a token id, a list of them or null, "
-                       "found %s",
-                       NAME, key, json_read_show(first, found));
-    if (first)
-        *out = id_or_none(first, vocab);
-    return ERR_OK;
-}
-
 static enum err_code read_ids(struct reading *r, struct err *err)
 {
-    const struct {
-        const char *key;
-        int32_t *id;
-    } ids[] = {{"bos_token_id", &r->c->bos_id},
-               {"eos_token_id", &r->c->eos_id},
-               {"pad_token_id", &r->c->pad_id}};
-    enum err_code code = ERR_OK;
-    for (size_t i = 0; i < sizeof ids / sizeof *ids && code == ERR_OK; i++)
-        code = take(r, read_id(r->root, ids[i].key, r->c->vocab, ids[i].id, err), err);
-    return code;
+    struct config *c = r->c;
+    c->bos_id = c->eos_id = c->pad_id = -1;
+    return take(r, token_ids_read(r->root, NAME, c, err), err);
 }
 
 /* ---- how large it all is ----------------------------------------------------------- */
@@ -382,12 +347,20 @@ static enum err_code read_file(const char *dir, struct problems *p, struct confi
                                bool *whole, struct err *err)
 {
     struct file f = {0};
+    struct config c = {0};
     enum err_code code = file_read(dir, NAME, CONFIG_BYTES, &f, err);
+    *whole = false;
     if (code == ERR_OK)
-        code = parse((const char *)f.at, f.n, p, out, whole, err);
+        code = parse((const char *)f.at, f.n, p, &c, whole, err);
     else
         code = problems_take(p, code, err);
     file_done(&f);
+    if (code == ERR_OK && *whole)
+        code = problems_take(p, token_ids_override(dir, &c, err), err);
+    if (code == ERR_OK && *whole)
+        *out = c;
+    else
+        config_done(&c);
     return code;
 }
 

@@ -56,6 +56,8 @@ struct rope_config {
     double attention_factor;                  /* YARN; of cos and sin */
 };
 
+enum { CONFIG_MAX_EOS = 8 };
+
 /* Fields that a family does not have are 0. */
 struct config {
     enum arch arch;
@@ -103,8 +105,12 @@ struct config {
     char **labels; /* n_labels names, id2label or LABEL_i */
     enum problem problem;
 
-    /* -1: not given, or not an id of this vocabulary. Of a list the first counts. */
+    /* -1: not given, or not an id of this vocabulary. generation_config.json overrides
+     * config.json. Of a list the first of this vocabulary counts; eos_ids has them all.
+     */
     int32_t bos_id, eos_id, pad_id;
+    int32_t eos_ids[CONFIG_MAX_EOS];
+    size_t n_eos;
 };
 
 /* True if a position sees those behind it as well. */
@@ -113,8 +119,8 @@ static inline bool config_is_encoder(const struct config *c)
     return c->arch == ARCH_BERT || c->arch == ARCH_MODERNBERT;
 }
 
-/* Reads dir/config.json. ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_MISMATCH, ERR_LIMIT,
- * ERR_NOMEM. */
+/* Reads dir/config.json and, if there is one, dir/generation_config.json. ERR_IO,
+ * ERR_FORMAT, ERR_UNSUPPORTED, ERR_MISMATCH, ERR_LIMIT, ERR_NOMEM. */
 enum err_code config_read(const char *dir, struct config *out,
                           struct err *err) MUST_CHECK;
 /* The same for text[0..n). */

@@ -51,6 +51,10 @@ static void describe(const struct config *c, char text[TEXT_BYTES])
     describe_rope(out, "rope", &c->rope);
     describe_rope(out, "window_rope", &c->window_rope);
     fprintf(out, "ids bos=%d eos=%d pad=%d\n", c->bos_id, c->eos_id, c->pad_id);
+    fprintf(out, "ends");
+    for (size_t i = 0; i < c->n_eos; i++)
+        fprintf(out, " %d", c->eos_ids[i]);
+    fprintf(out, "\n");
     fprintf(out, "labels %zu", c->n_labels);
     if (c->n_labels)
         fprintf(out, " %s", problems[c->problem]);
