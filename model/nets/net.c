@@ -3,7 +3,9 @@
 #include "model/base/mem.h"
 #include "model/nets/bert.h"
 #include "model/nets/builder.h"
+#include "model/nets/decoder.h"
 #include "model/nets/gpt2.h"
+#include "model/nets/llama.h"
 #include "model/nets/rnn.h"
 
 /* One row per architecture. */
@@ -13,7 +15,8 @@ static const struct row {
     void (*load)(struct net *n, struct builder *b);
 } table[] = {
     {ARCH_RNN, rnn_size, rnn_load},
-    {ARCH_GPT2, gpt2_size, gpt2_load},
+    {ARCH_GPT2, decoder_size, gpt2_load},
+    {ARCH_LLAMA, decoder_size, llama_load},
     {ARCH_BERT, bert_size, bert_load},
 };
 
