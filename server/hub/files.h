@@ -1,0 +1,36 @@
+/* Files: which files of a repository are worth having. Never pickle, never anything that
+ * would have to be run; only what seqd reads, from the top folder. Any thread. */
+#ifndef SERVER_HUB_FILES_H
+#define SERVER_HUB_FILES_H
+
+#include "model/seq.h"
+#include "server/hub/cache.h"
+#include "server/hub/repo.h"
+
+#include <stdbool.h>
+
+enum { FILES_JSON_BYTES = 32 << 20, FILES_MAX = 1024 };
+
+/* A list of checked names: letters, digits, '.', '_', '-', and none begins with '.'. */
+struct files {
+    char (*at)[CACHE_FILE_BYTES];
+    size_t n;
+};
+
+extern const char FILES_INDEX[]; /* "model.safetensors.index.json" */
+
+/* What to get, from the hub's description of a revision (JSON of n bytes), and its
+ * commit. ERR_FORMAT for an answer that is no such description, ERR_UNSUPPORTED if the
+ * repository lacks a kind of file that seqd needs; the message says how to make it. */
+enum err_code files_choose(const char *text, size_t n, const struct repo *r,
+                           struct files *out, char commit[REPO_COMMIT_BYTES],
+                           struct err *err) MUST_CHECK;
+
+/* Adds the shards that an index names. */
+enum err_code files_add_shards(struct files *f, const char *text, size_t n,
+                               struct err *err) MUST_CHECK;
+
+bool files_has(const struct files *f, const char *name);
+void files_done(struct files *f);
+
+#endif
