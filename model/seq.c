@@ -4,7 +4,6 @@
 #include "model/load/config.h"
 #include "model/load/weights.h"
 #include "model/tasks/model.h"
-#include "model/tasks/words.h"
 
 #include <string.h>
 
@@ -58,6 +57,29 @@ static enum seq_mask map_mask(const struct config *cfg)
     return pooled ? SEQ_MASK_POOLING : SEQ_MASK_NONE;
 }
 
+static unsigned tasks_of(const struct net *n, enum seq_mask mask)
+{
+    unsigned tasks = mask == SEQ_MASK_NONE ? 0 : SEQ_ATTENTION;
+    switch (n->cfg.head) {
+    case HEAD_LM:
+        return tasks | SEQ_NEXT_WORD | (n->ops->state_new ? SEQ_STATES : 0);
+    case HEAD_MASKED_LM:
+        return tasks | SEQ_NEXT_WORD;
+    case HEAD_LABELS:
+        return tasks | SEQ_CLASSIFY;
+    case HEAD_NONE:
+        break;
+    }
+    return tasks;
+}
+
+static enum seq_scores scores_of(enum problem problem)
+{
+    if (problem == PROBLEM_SINGLE_LABEL)
+        return SEQ_SCORES_SOFTMAX;
+    return problem == PROBLEM_MULTI_LABEL ? SEQ_SCORES_SIGMOID : SEQ_SCORES_RAW;
+}
+
 static void fill_info(struct seq_model *m, const struct weights *w)
 {
     const struct config *cfg = &m->net->cfg;
@@ -67,11 +89,7 @@ static void fill_info(struct seq_model *m, const struct weights *w)
     info->dtype = weights_dtype(w);
     info->kernels = m->net->k->name;
     info->mask = map_mask(cfg);
-    info->tasks = cfg->head == HEAD_LM ? SEQ_NEXT_WORD : SEQ_CLASSIFY;
-    if (info->mask != SEQ_MASK_NONE)
-        info->tasks |= SEQ_ATTENTION;
-    if (m->net->ops->state_new && cfg->head == HEAD_LM)
-        info->tasks |= SEQ_STATES;
+    info->tasks = tasks_of(m->net, info->mask);
     info->n_params = weights_params(w);
     info->file_bytes = weights_bytes(w);
     info->resident_bytes = m->net->resident_bytes;
@@ -88,7 +106,17 @@ static void fill_info(struct seq_model *m, const struct weights *w)
     info->context = cfg->context;
     info->n_labels = cfg->head == HEAD_LABELS ? cfg->n_labels : 0;
     info->labels = (const char *const *)cfg->labels;
-    info->multi_label = cfg->problem == PROBLEM_MULTI_LABEL;
+    info->scores = scores_of(cfg->problem);
+}
+
+/* True if the template sets two texts apart, and there is room for a token of each. */
+static bool reads_pairs(const struct seq_model *m)
+{
+    size_t before, between, after, context = m->net->cfg.context;
+    if (!tokenizer_has_pair(m->tok))
+        return false;
+    tokenizer_template_pair(m->tok, &before, &between, &after);
+    return between > 0 && (context == 0 || context >= before + between + after + 2);
 }
 
 static enum err_code take_tokenizer(struct seq_model *m, struct err *err)
@@ -99,13 +127,16 @@ static enum err_code take_tokenizer(struct seq_model *m, struct err *err)
         return code;
     m->info.word_level = tokenizer_word_level(m->tok);
     tokenizer_template(m->tok, &m->n_before, &m->n_after);
-    if (cfg->head != HEAD_LM)
+    m->info.pairs = reads_pairs(m);
+    m->mask_id = -1;
+    if (cfg->head == HEAD_MASKED_LM) {
+        size_t n;
+        m->mask_id = tokenizer_role(m->tok, TOKENIZER_MASK);
+        m->info.mask_token = tokenizer_piece(m->tok, m->mask_id, &n);
+    }
+    if (!(m->info.tasks & SEQ_NEXT_WORD))
         return ERR_OK;
-    m->part = mem_zero(cfg->vocab, 1);
-    if (!m->part)
-        return err_set(err, ERR_NOMEM, "out of memory: word table");
-    words_table(m->tok, cfg->vocab, m->part);
-    return ERR_OK;
+    return words_init(&m->words, m->tok, cfg->vocab, err);
 }
 
 static enum err_code load_parts(struct seq_model *m, const char *dir,
@@ -164,7 +195,7 @@ void seq_model_unref(struct seq_model *m)
         return;
     net_free(m->net);
     tokenizer_free(m->tok);
-    mem_free(m->part);
+    words_done(&m->words);
     mem_free(m);
 }
 

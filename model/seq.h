@@ -39,13 +39,17 @@ enum seq_task { /* a bit each */
                 SEQ_STATES = 8 /* has a seq_state */
 };
 
+/* What the scores of a classifier are: shares of 1, each a probability of its own, or the
+ * numbers of a regression. */
+enum seq_scores { SEQ_SCORES_SOFTMAX, SEQ_SCORES_SIGMOID, SEQ_SCORES_RAW };
+
 enum seq_mask { SEQ_MASK_NONE, SEQ_MASK_CAUSAL, SEQ_MASK_FULL, SEQ_MASK_POOLING };
 
 /* What is loaded. Strings are owned by the model. */
 struct seq_info {
     const char
         *architecture;   /* config.json's own word, "BertForSequenceClassification" */
-    const char *family;  /* "lstm", "gru", "rnn", "gpt2", "bert" */
+    const char *family;  /* "lstm", "gru", "rnn", "gpt2", "bert", ... */
     const char *dtype;   /* in the file: "F32", "BF16", "F16", "mixed" */
     const char *kernels; /* variant in use, "avx2" */
     unsigned tasks;      /* bits of enum seq_task */
@@ -56,8 +60,12 @@ struct seq_info {
     size_t context; /* most tokens of one text incl. specials; 0 = any */
     size_t n_labels;
     const char *const *labels;
-    bool multi_label; /* scores are independent sigmoids */
-    bool word_level;  /* one token is one word */
+    enum seq_scores scores; /* of the labels */
+    bool pairs;             /* reads two texts as one: seq_tokenize_pair */
+    bool word_level;        /* one token is one word */
+    /* What stands for the word that SEQ_NEXT_WORD tells, as texts spell it: "[MASK]".
+     * NULL unless a masked language model. */
+    const char *mask_token;
 };
 
 struct seq_load_options {
@@ -133,16 +141,27 @@ size_t seq_worker_peak(const struct seq_worker *w);
 
 /* struct seq_token, struct seq_tokens and seq_tokens_done: see text/token.h. */
 
-/* Which end of a text that is too long is kept; SEQ_WHOLE refuses it (ERR_LIMIT). */
-enum seq_keep { SEQ_KEEP_START, SEQ_KEEP_END, SEQ_WHOLE };
+/* Which end of a text that is too long is kept; USUAL: the end for language models, which
+ * predict what follows it, else the start. SEQ_WHOLE refuses it (ERR_LIMIT). */
+enum seq_keep { SEQ_KEEP_START, SEQ_KEEP_END, SEQ_KEEP_USUAL, SEQ_WHOLE };
 
 /* The text as the model reads it for `task`: special tokens added; for SEQ_NEXT_WORD none
  * behind the text. Cut to the model's context, keeping the specials. An empty text is
  * fine if the template adds a special token, else ERR_INPUT. Replaces *out, which on
- * failure may be cleared, and is freed by seq_tokens_done in any case. */
+ * failure may be cleared, and is freed by seq_tokens_done in any case.
+ *
+ * SEQ_NEXT_WORD of a masked language model: the specials behind the text stay, the text
+ * must hold exactly one mask token (else ERR_INPUT), which is never cut off. */
 enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
                            const char *text, size_t n, enum seq_keep keep,
                            struct seq_tokens *out, struct err *err) MUST_CHECK;
+
+/* Two texts as one, by the tokenizer's template; for all tasks but SEQ_NEXT_WORD. What is
+ * too long loses tokens of the longer text first, of each at the end that isn't kept.
+ * ERR_INPUT, with param "text_pair", unless the model reads pairs. */
+enum err_code seq_tokenize_pair(const struct seq_model *m, const char *a, size_t n_a,
+                                const char *b, size_t n_b, enum seq_keep keep,
+                                struct seq_tokens *out, struct err *err) MUST_CHECK;
 
 /* The whole text with all its special tokens but those behind it, however long it is:
  * what seq_score reads. Replaces *out. */
@@ -187,8 +206,8 @@ const char *seq_tokenizer_piece(const struct seq_tokenizer *t, int32_t id, size_
 
 /* ---- classification -------------------------------------------------------------- */
 
-/* scores [B,L]: probabilities (softmax, or sigmoid for multi_label). All texts in one
- * ragged batch. ERR_TASK if the model has no classifier. */
+/* scores [B,L], see enum seq_scores. All texts in one ragged batch. ERR_TASK if the model
+ * has no classifier. */
 enum err_code seq_classify(const struct seq_model *m, struct seq_worker *w, size_t B,
                            const struct seq_tokens *const *texts, float *scores,
                            struct err *err) MUST_CHECK;
@@ -220,8 +239,9 @@ struct seq_prediction {
     size_t n_tokens;
     int32_t tokens[SEQ_WORD_TOKENS];
     size_t n_bytes;
-    char bytes[SEQ_WORD_BYTES]; /* text to append, with its blank; valid UTF-8 for words;
-                                   a token may be half a character */
+    char bytes[SEQ_WORD_BYTES]; /* text to append, with its blank, or to put in place of
+                                   the mask token; valid UTF-8 for words; a token may be
+                                   half a character */
 };
 
 struct seq_next_result {
@@ -235,14 +255,25 @@ struct seq_next_result {
  *
  * The search follows the best 2 * top_k beginnings of words (16 at least, 128 at most),
  * so where that many words are about equally likely it may miss some. While it runs, each
- * request takes about 50 KB, and each beginning up to two states. */
+ * request takes about 50 KB, and each beginning up to two states.
+ *
+ * A masked language model tells what stands in the mask token's place. Its words are
+ * those of one token; parts of words, which unit token shows, are left out. */
 enum err_code seq_next_word(const struct seq_model *m, struct seq_worker *w, size_t n,
                             const struct seq_next_request *requests,
                             struct seq_next_result *results, struct err *err) MUST_CHECK;
 
+/* What a request adds to a batch besides its tokens, counted in tokens: its search keeps
+ * about as much memory as the states of so many more. */
+size_t seq_next_word_cost(const struct seq_model *m, enum seq_unit unit, size_t top_k);
+
+/* The bytes that a predicted token puts into the text: seq_piece_bytes, without the blank
+ * in front where it goes in place of a mask token. */
+const char *seq_predicted_bytes(const struct seq_model *m, int32_t id, size_t *n);
+
 /* logprob[i] = log p(token i | tokens before it), natural log; logprob[0] = 0. With
  * `closing` >= 0 one more value, logprob[n], of that id after the last token. Memory does
- * not grow with n for recurrent models. Language models only. */
+ * not grow with n for recurrent models. Language models only, no masked ones. */
 enum err_code seq_score(const struct seq_model *m, struct seq_worker *w,
                         const struct seq_tokens *tokens, int32_t closing, double *logprob,
                         struct err *err) MUST_CHECK;

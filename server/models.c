@@ -168,10 +168,16 @@ const struct model *models_find(const struct models *m, const char *name, size_t
     return NULL;
 }
 
-/* How much a map shows: every token to every token, to those before it, one row. */
-static int mask_rank(enum seq_mask mask)
+/* Who comes first for a task, whatever the order: words that follow a text before those
+ * of a mask token in it; and maps by how much they show: every token to every token, to
+ * those before it, one row. */
+static int rank(const struct seq_info *info, enum seq_task task)
 {
-    return mask == SEQ_MASK_FULL ? 0 : mask == SEQ_MASK_CAUSAL ? 1 : 2;
+    if (task == SEQ_NEXT_WORD)
+        return info->mask_token != NULL;
+    if (task != SEQ_ATTENTION)
+        return 0;
+    return info->mask == SEQ_MASK_FULL ? 0 : info->mask == SEQ_MASK_CAUSAL ? 1 : 2;
 }
 
 const struct model *models_default(const struct models *m, enum seq_task task)
@@ -181,9 +187,7 @@ const struct model *models_default(const struct models *m, enum seq_task task)
         const struct model *one = &m->at[m->preferred[i]];
         if (!(one->info->tasks & (unsigned)task))
             continue;
-        if (task != SEQ_ATTENTION)
-            return one;
-        if (!best || mask_rank(one->info->mask) < mask_rank(best->info->mask))
+        if (!best || rank(one->info, task) < rank(best->info, task))
             best = one;
     }
     return best;

@@ -1,5 +1,6 @@
 #include "model/tasks/model.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -9,10 +10,75 @@ struct exec model_exec(const struct seq_model *m, struct seq_worker *w,
     return (struct exec){.k = m->net->k, .tmp = &w->tmp, .crew = w->crew, .trace = trace};
 }
 
+/* ---- ragged batches -------------------------------------------------------------- */
+
 size_t batch_bytes(size_t B, size_t T)
 {
     return arena_byte_cost((B + 1) * sizeof(size_t)) +
+           arena_byte_cost(B * sizeof(size_t)) +
+           arena_byte_cost(B * sizeof(struct net_state *)) +
            arena_byte_cost(T * sizeof(int32_t)) + arena_byte_cost(T);
+}
+
+enum err_code batch_init(struct batch *b, struct arena *tmp, size_t B, size_t T,
+                         struct err *err)
+{
+    *b = (struct batch){.B = B, .T = T};
+    b->starts = arena_bytes(tmp, (B + 1) * sizeof *b->starts);
+    b->picks = arena_bytes(tmp, B * sizeof *b->picks);
+    b->states = arena_bytes(tmp, B * sizeof(struct net_state *));
+    b->ids = arena_bytes(tmp, T * sizeof *b->ids);
+    b->types = arena_bytes(tmp, T);
+    if (!b->starts || !b->picks || !b->states || !b->ids || !b->types)
+        return err_set(err, ERR_BUG, "arena too small for a batch of %zu tokens", T);
+    b->starts[0] = 0;
+    b->net = (struct net_batch){
+        .starts = b->starts, .ids = b->ids, .types = b->types, .picks = b->picks};
+    return ERR_OK;
+}
+
+/* One more sequence of n tokens; returns where they go. */
+static size_t add(struct batch *b, size_t n, size_t pick, struct net_state *state)
+{
+    size_t at = b->starts[b->net.B];
+    assert(b->net.B < b->B && n <= b->T - at && pick < n);
+    b->picks[b->net.B] = pick;
+    b->states[b->net.B] = state;
+    if (state)
+        b->net.states = b->states;
+    b->starts[++b->net.B] = at + n;
+    return at;
+}
+
+enum err_code batch_text(struct batch *b, const struct seq_tokens *text, size_t pick,
+                         struct net_state *state, struct err *err)
+{
+    if (text->n == 0)
+        return err_param(err, ERR_INPUT, "text", "text holds no token");
+    size_t at = add(b, text->n, pick, state);
+    for (size_t i = 0; i < text->n; i++, at++) {
+        b->ids[at] = text->at[i].id;
+        b->types[at] = text->at[i].type;
+    }
+    return ERR_OK;
+}
+
+void batch_ids(struct batch *b, const int32_t *ids, size_t n, struct net_state *state)
+{
+    size_t at = add(b, n, n - 1, state);
+    memcpy(b->ids + at, ids, n * sizeof *ids);
+    memset(b->types + at, 0, n);
+}
+
+enum err_code batch_texts(struct batch *b, struct arena *tmp, size_t B,
+                          const struct seq_tokens *const *texts, struct err *err)
+{
+    size_t T, longest;
+    batch_size(B, texts, &T, &longest);
+    enum err_code code = batch_init(b, tmp, B, T, err);
+    for (size_t i = 0; i < B && code == ERR_OK; i++)
+        code = batch_text(b, texts[i], texts[i]->n - 1, NULL, err);
+    return code;
 }
 
 void batch_size(size_t B, const struct seq_tokens *const *texts, size_t *T,
@@ -26,31 +92,7 @@ void batch_size(size_t B, const struct seq_tokens *const *texts, size_t *T,
     }
 }
 
-enum err_code batch_fill(struct arena *tmp, size_t B,
-                         const struct seq_tokens *const *texts, struct net_batch *out,
-                         struct err *err)
-{
-    size_t T, longest;
-    batch_size(B, texts, &T, &longest);
-    size_t *starts = arena_bytes(tmp, (B + 1) * sizeof *starts);
-    int32_t *ids = arena_bytes(tmp, T * sizeof *ids);
-    uint8_t *types = arena_bytes(tmp, T);
-    if (!starts || !ids || !types)
-        return err_set(err, ERR_BUG, "arena too small for a batch of %zu tokens", T);
-    size_t at = 0;
-    for (size_t b = 0; b < B; b++) {
-        if (texts[b]->n == 0)
-            return err_param(err, ERR_INPUT, "text", "text holds no token");
-        starts[b] = at;
-        for (size_t i = 0; i < texts[b]->n; i++, at++) {
-            ids[at] = texts[b]->at[i].id;
-            types[at] = texts[b]->at[i].type;
-        }
-    }
-    starts[B] = at;
-    *out = (struct net_batch){.B = B, .starts = starts, .ids = ids, .types = types};
-    return ERR_OK;
-}
+/* ---- the output layer ------------------------------------------------------------ */
 
 /* Rows of logits that are in memory at the same time. */
 enum { LOGIT_ROWS = 16 };
@@ -79,6 +121,29 @@ enum err_code model_logits(const struct seq_model *m, struct exec *x, size_t R,
     }
     arena_rewind(x->tmp, mark);
     return code;
+}
+
+size_t model_pass_bytes(const struct seq_model *m, size_t B, size_t T, size_t longest)
+{
+    const struct net *n = m->net;
+    size_t forward = n->ops->scratch_bytes(n, B, T, longest, NET_ONE);
+    size_t output = model_logits_bytes(m);
+    return batch_bytes(B, T) + arena_float_cost(B * n->out_width) +
+           (forward > output ? forward : output);
+}
+
+enum err_code model_pass(const struct seq_model *m, struct exec *x,
+                         const struct batch *batch,
+                         void (*each)(void *arg, size_t r, float *logits), void *arg,
+                         struct err *err)
+{
+    const struct net *n = m->net;
+    size_t B = batch->net.B;
+    float *h = arena_floats(x->tmp, B * n->out_width); /* [B,D'] */
+    if (!h)
+        return err_set(err, ERR_BUG, "arena too small for hidden rows");
+    enum err_code code = n->ops->forward(n, &batch->net, NET_ONE, h, x, err);
+    return code == ERR_OK && each ? model_logits(m, x, B, h, each, arg, err) : code;
 }
 
 double log_sum_exp(const struct kernels *k, size_t V, float *logits, double *scale)

@@ -38,13 +38,13 @@ enum err_code classify_traced(const struct seq_model *m, struct seq_worker *w, s
         return code;
     struct exec x = model_exec(m, w, trace);
     size_t mark = arena_mark(&w->tmp);
-    struct net_batch batch;
-    code = batch_fill(&w->tmp, B, texts, &batch, err);
+    struct batch batch;
+    code = batch_texts(&batch, &w->tmp, B, texts, err);
     float *logits = arena_floats(&w->tmp, B * L); /* [B,L] */
     if (code == ERR_OK && !logits)
         code = err_set(err, ERR_BUG, "arena too small for scores");
     if (code == ERR_OK)
-        code = n->ops->forward(n, &batch, NET_LABELS, logits, &x, err);
+        code = n->ops->forward(n, &batch.net, NET_LABELS, logits, &x, err);
     for (size_t b = 0; b < B && code == ERR_OK; b++)
         to_scores(n->cfg.problem, L, logits + b * L, scores + b * L);
     arena_rewind(&w->tmp, mark);

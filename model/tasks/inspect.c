@@ -16,27 +16,21 @@ static void pass_row(void *arg, size_t seq, size_t layer, size_t head, size_t qu
     sink->row(sink->arg, layer, head, query, n_keys, p);
 }
 
-/* Language models: the hidden row is computed and thrown away; the maps are the result.
- */
-static enum err_code trace_decoder(const struct seq_model *m, struct seq_worker *w,
-                                   const struct seq_tokens *tokens,
-                                   const struct trace *trace, struct err *err)
+/* Models without a classifier: the maps are the result, the last row is thrown away. */
+static enum err_code trace_rows(const struct seq_model *m, struct seq_worker *w,
+                                const struct seq_tokens *tokens,
+                                const struct trace *trace, struct err *err)
 {
-    const struct net *n = m->net;
-    size_t bytes = batch_bytes(1, tokens->n) + arena_float_cost(n->out_width) +
-                   n->ops->scratch_bytes(n, 1, tokens->n, tokens->n, NET_ONE);
+    size_t bytes = model_pass_bytes(m, 1, tokens->n, tokens->n);
     enum err_code code = arena_reserve(&w->tmp, bytes, err);
     if (code != ERR_OK)
         return code;
     struct exec x = model_exec(m, w, trace);
     size_t mark = arena_mark(&w->tmp);
-    struct net_batch batch;
-    code = batch_fill(&w->tmp, 1, &tokens, &batch, err);
-    float *h = arena_floats(&w->tmp, n->out_width); /* [1,D'] */
-    if (code == ERR_OK && !h)
-        code = err_set(err, ERR_BUG, "arena too small for a hidden row");
+    struct batch batch;
+    code = batch_texts(&batch, &w->tmp, 1, &tokens, err);
     if (code == ERR_OK)
-        code = n->ops->forward(n, &batch, NET_ONE, h, &x, err);
+        code = model_pass(m, &x, &batch, NULL, NULL, err);
     arena_rewind(&w->tmp, mark);
     return code;
 }
@@ -52,7 +46,7 @@ enum err_code seq_inspect(const struct seq_model *m, struct seq_worker *w,
                           .attention = sink->row ? pass_row : NULL,
                           .hidden = sink->hidden ? pass_hidden : NULL};
     if (!(m->info.tasks & SEQ_CLASSIFY))
-        return trace_decoder(m, w, tokens, &trace, err);
+        return trace_rows(m, w, tokens, &trace, err);
     size_t L = m->net->cfg.n_labels;
     float *mine = scores ? NULL : mem_alloc(L, sizeof *mine);
     if (!scores && !mine)

@@ -5,6 +5,7 @@
 
 #include "model/nets/net.h"
 #include "model/seq.h"
+#include "model/tasks/words.h"
 #include "model/text/tokenizer.h"
 
 #include <stdatomic.h>
@@ -14,7 +15,8 @@ struct seq_model {
     struct net *net;
     struct tokenizer *tok;
     struct seq_info info;
-    unsigned char *part;      /* [V] of words_table; NULL unless a language model */
+    struct words words;       /* empty unless it predicts words */
+    int32_t mask_id;          /* -1 unless a masked language model */
     size_t n_before, n_after; /* special tokens around one text */
 };
 
@@ -45,12 +47,33 @@ struct exec model_exec(const struct seq_model *m, struct seq_worker *w,
 enum err_code tokenize_check(const char *param, const char *text, size_t n,
                              struct err *err) MUST_CHECK;
 
-/* Texts as one ragged batch in the worker's arena: out's arrays live until it is rewound.
- * Costs batch_bytes(B, T). ERR_INPUT for an empty text, ERR_BUG on a short arena. */
+/* Where the one mask token of the text stands. ERR_INPUT if there is none, or more. */
+enum err_code tokenize_find_mask(const struct seq_model *m, const struct seq_tokens *text,
+                                 size_t *at, struct err *err) MUST_CHECK;
+
+/* A ragged batch in the worker's arena, filled sequence by sequence; lives until the
+ * arena is rewound. Costs batch_bytes(B, T). */
+struct batch {
+    struct net_batch net; /* of what has been added */
+    size_t B, T;          /* room: sequences, tokens in all */
+    size_t *starts, *picks;
+    int32_t *ids;
+    uint8_t *types;
+    struct net_state **states;
+};
 size_t batch_bytes(size_t B, size_t T);
-enum err_code batch_fill(struct arena *tmp, size_t B,
-                         const struct seq_tokens *const *texts, struct net_batch *out,
-                         struct err *err) MUST_CHECK;
+enum err_code batch_init(struct batch *b, struct arena *tmp, size_t B, size_t T,
+                         struct err *err) MUST_CHECK; /* ERR_BUG on a short arena */
+/* Adds a text; NET_ONE reads its token `pick`. A state (NULL: fresh) is given to all
+ * sequences of a batch or to none. ERR_INPUT for an empty text. */
+enum err_code batch_text(struct batch *b, const struct seq_tokens *text, size_t pick,
+                         struct net_state *state, struct err *err) MUST_CHECK;
+/* Adds n > 0 ids; NET_ONE reads the last. */
+void batch_ids(struct batch *b, const int32_t *ids, size_t n, struct net_state *state);
+/* A batch of B fresh texts. */
+enum err_code batch_texts(struct batch *b, struct arena *tmp, size_t B,
+                          const struct seq_tokens *const *texts,
+                          struct err *err) MUST_CHECK;
 /* Sum and maximum of the texts' lengths. */
 void batch_size(size_t B, const struct seq_tokens *const *texts, size_t *T,
                 size_t *longest);
@@ -68,6 +91,14 @@ enum err_code model_logits(const struct seq_model *m, struct exec *x, size_t R,
                            const float *h,
                            void (*each)(void *arg, size_t r, float *logits), void *arg,
                            struct err *err) MUST_CHECK;
+
+/* One pass over a batch: the hidden row of each sequence's pick and, if `each` is given,
+ * the output layer over them. model_pass_bytes counts the batch as well. */
+size_t model_pass_bytes(const struct seq_model *m, size_t B, size_t T, size_t longest);
+enum err_code model_pass(const struct seq_model *m, struct exec *x,
+                         const struct batch *batch,
+                         void (*each)(void *arg, size_t r, float *logits), void *arg,
+                         struct err *err) MUST_CHECK;
 
 /* Turns logits [V] into exp(logit - max) in place; returns log(sum of exp), so that
  * log p(i) = logit_i - that. *scale gets 1 / sum, so that p(i) = row[i] * scale. */

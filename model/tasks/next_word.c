@@ -1,6 +1,6 @@
+#include "model/nets/cache.h"
 #include "model/tasks/beam.h"
 #include "model/tasks/model.h"
-#include "model/tasks/words.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,16 +9,38 @@
  * tokens. Feeding its last token gives the probability that a border follows (the word is
  * complete) and the ways to go on. An item's probability only falls as it grows, so the
  * search ends when no unfinished item is better than the worst finished word kept. All
- * requests of a batch take each step together, in one ragged pass. */
+ * requests of a batch take each step together, in one ragged pass.
+ *
+ * Where a word is one token, which masked and WordLevel models are asked for, the words
+ * are those of the first level, and nothing is fed after the text. */
 struct search {
     const struct seq_model *model;
     const struct seq_next_request *request;
     struct seq_next_result *result;
+    size_t pick;                    /* the token that the prediction is read from */
     bool with_blank, without_blank; /* how the first token of a word may begin */
+    bool shows_blank;               /* whether the word's text does */
     struct beam now, next;          /* items to feed, and their children */
     struct seq_state *root;         /* the text itself; NULL if no item is ever fed */
     struct seq_state *states[2][BEAM_MAX]; /* of `now`, and of the level before */
 };
+
+static bool one_token(const struct seq_model *m)
+{
+    return m->info.word_level || m->info.mask_token;
+}
+
+/* What a struct search itself takes, in tokens of a small model. */
+enum { SEARCH_TOKENS = 8 };
+
+/* Unfinished words that are followed at the same time. */
+static size_t search_width(const struct seq_model *m, size_t top_k)
+{
+    size_t width = 2 * top_k < 16 ? 16 : 2 * top_k;
+    if (one_token(m))
+        width = top_k;
+    return width < BEAM_MAX ? width : BEAM_MAX;
+}
 
 /* ---- completing and extending ---------------------------------------------------- */
 
@@ -50,7 +72,7 @@ static bool extend(const struct search *s, const struct beam_item *parent, int32
 
 static bool may_begin(const struct search *s, int32_t id)
 {
-    switch ((enum word_part)s->model->part[id]) {
+    switch ((enum word_part)s->model->words.part[id]) {
     case PART_BEGIN:
         return s->with_blank || s->model->info.word_level;
     case PART_INNER:
@@ -60,18 +82,23 @@ static bool may_begin(const struct search *s, int32_t id)
     }
 }
 
+/* True if the item can stand as it is: a word, with the whole prefix. */
+static bool is_whole(const struct search *s, const struct beam_item *item)
+{
+    if (item->n_bytes < s->request->prefix_n)
+        return false;
+    return s->model->info.word_level || words_is_whole(item->bytes, item->n_bytes);
+}
+
 static void finish(struct search *s, const struct beam_item *item, double border)
 {
     const struct seq_next_request *q = s->request;
-    if (item->n_bytes < q->prefix_n || !(border > 0))
-        return;
-    if (!s->model->info.word_level && !words_is_whole(item->bytes, item->n_bytes))
+    if (!(border > 0) || !is_whole(s, item))
         return;
     struct seq_prediction p = {.logprob = item->logprob + log(border)};
     p.n_tokens = item->n_tokens;
     memcpy(p.tokens, item->tokens, sizeof p.tokens);
-    bool blank = item->blank && s->with_blank && !q->after_space;
-    if (blank)
+    if (item->blank && s->shows_blank)
         p.bytes[p.n_bytes++] = ' ';
     memcpy(p.bytes + p.n_bytes, item->bytes, item->n_bytes);
     p.n_bytes += item->n_bytes;
@@ -84,9 +111,10 @@ static void seed(struct search *s, float *logits)
     const struct seq_model *m = s->model;
     struct top top = {.cap = s->next.cap};
     struct beam_item item;
+    bool whole = one_token(m);
     for (size_t id = 0; id < m->info.vocab; id++)
         if (may_begin(s, (int32_t)id) && top_wants(&top, logits[id]) &&
-            extend(s, NULL, (int32_t)id, &item))
+            extend(s, NULL, (int32_t)id, &item) && (!whole || is_whole(s, &item)))
             top_offer(&top, (int32_t)id, logits[id]);
     double scale, total = log_sum_exp(m->net->k, m->info.vocab, logits, &scale);
     for (size_t i = 0; i < top.n; i++) {
@@ -106,7 +134,7 @@ static void grow(struct search *s, size_t index, float *logits)
     struct top top = {.cap = s->next.cap};
     struct beam_item child;
     for (size_t id = 0; id < V; id++) {
-        unsigned char part = m->part[id];
+        unsigned char part = m->words.part[id];
         if ((part == PART_INNER || part == PART_SUFFIX) && top_wants(&top, logits[id]) &&
             extend(s, item, (int32_t)id, &child))
             top_offer(&top, (int32_t)id, logits[id]);
@@ -114,7 +142,7 @@ static void grow(struct search *s, size_t index, float *logits)
     double scale, border = 0;
     double total = log_sum_exp(m->net->k, V, logits, &scale);
     for (size_t id = 0; id < V; id++)
-        if (m->part[id] == PART_BORDER || m->part[id] == PART_BEGIN)
+        if (m->words.part[id] == PART_BORDER || m->words.part[id] == PART_BEGIN)
             border += logits[id];
     finish(s, item, fmin(1, border * scale));
     for (size_t i = 0; i < top.n; i++) {
@@ -164,7 +192,7 @@ static void best_tokens(struct search *s, float *logits)
         *p = (struct seq_prediction){.logprob = top.logit[i] - total, .n_tokens = 1};
         p->tokens[0] = top.id[i];
         size_t n;
-        const char *bytes = tokenizer_bytes(m->tok, top.id[i], &n);
+        const char *bytes = seq_predicted_bytes(m, top.id[i], &n);
         p->n_bytes = n < SEQ_WORD_BYTES ? n : SEQ_WORD_BYTES;
         if (p->n_bytes)
             memcpy(p->bytes, bytes, p->n_bytes);
@@ -187,30 +215,12 @@ static void after_item(void *arg, size_t r, float *logits)
     grow(p->rows[r].search, p->rows[r].item, logits);
 }
 
-static size_t pass_bytes(const struct seq_model *m, size_t B, size_t T, size_t longest)
+static size_t rows_bytes(const struct seq_model *m, size_t B, size_t T, size_t longest)
 {
-    const struct net *n = m->net;
-    size_t forward = n->ops->scratch_bytes(n, B, T, longest, NET_ONE);
-    size_t output = model_logits_bytes(m);
-    return batch_bytes(B, T) + arena_byte_cost(B * sizeof(void *)) +
-           arena_byte_cost(B * sizeof(struct row)) + arena_float_cost(B * n->out_width) +
-           (forward > output ? forward : output);
+    return arena_byte_cost(B * sizeof(struct row)) + model_pass_bytes(m, B, T, longest);
 }
 
-/* Forward pass and output layer over a filled batch. */
-static enum err_code run_pass(struct pass *p, struct exec *x,
-                              const struct net_batch *batch,
-                              void (*each)(void *arg, size_t r, float *logits),
-                              struct err *err)
-{
-    const struct net *n = p->model->net;
-    float *h = arena_floats(x->tmp, batch->B * n->out_width); /* [B,D'] */
-    if (!h)
-        return err_set(err, ERR_BUG, "arena too small for hidden rows");
-    enum err_code code = n->ops->forward(n, batch, NET_ONE, h, x, err);
-    return code == ERR_OK ? model_logits(p->model, x, batch->B, h, each, p, err) : code;
-}
-
+/* The hidden row of each text's pick, its output layer, and what it predicts. */
 static enum err_code read_texts(struct search *all, size_t n, struct seq_worker *w,
                                 struct err *err)
 {
@@ -222,29 +232,21 @@ static enum err_code read_texts(struct search *all, size_t n, struct seq_worker 
         T += len;
         longest = len > longest ? len : longest;
     }
-    size_t bytes =
-        pass_bytes(m, n, T, longest) + arena_byte_cost(n * sizeof(struct seq_tokens *));
-    enum err_code code = arena_reserve(tmp, bytes, err);
+    enum err_code code = arena_reserve(tmp, rows_bytes(m, n, T, longest), err);
     if (code != ERR_OK)
         return code;
-    const struct seq_tokens **texts = arena_bytes(tmp, n * sizeof(struct seq_tokens *));
-    struct net_state **states = arena_bytes(tmp, n * sizeof(struct net_state *));
     struct pass pass = {.model = m, .rows = arena_bytes(tmp, n * sizeof(struct row))};
-    if (!texts || !states || !pass.rows)
+    if (!pass.rows)
         return err_set(err, ERR_BUG, "arena too small for %zu texts", n);
-    bool stateful = false;
-    for (size_t i = 0; i < n; i++) {
-        texts[i] = all[i].request->tokens;
+    struct batch batch;
+    code = batch_init(&batch, tmp, n, T, err);
+    for (size_t i = 0; i < n && code == ERR_OK; i++) {
         pass.rows[i] = (struct row){&all[i], 0};
-        states[i] = all[i].root ? all[i].root->net : NULL;
-        stateful |= all[i].root != NULL;
+        code = batch_text(&batch, all[i].request->tokens, all[i].pick,
+                          all[i].root ? all[i].root->net : NULL, err);
     }
-    struct net_batch batch;
-    code = batch_fill(tmp, n, texts, &batch, err);
-    if (stateful)
-        batch.states = states;
     struct exec x = model_exec(m, w, NULL);
-    return code == ERR_OK ? run_pass(&pass, &x, &batch, after_text, err) : code;
+    return code == ERR_OK ? model_pass(m, &x, &batch, after_text, &pass, err) : code;
 }
 
 /* The state of item i of a search at this level: a copy of its parent's. */
@@ -268,32 +270,28 @@ static enum err_code feed_items(struct search *all, size_t n, size_t B, size_t l
 {
     const struct seq_model *m = all->model;
     struct arena *tmp = &w->tmp;
-    enum err_code code = arena_reserve(tmp, pass_bytes(m, B, B, 1), err);
+    enum err_code code = arena_reserve(tmp, rows_bytes(m, B, B, 1), err);
     if (code != ERR_OK)
         return code;
-    size_t *starts = arena_bytes(tmp, (B + 1) * sizeof *starts);
-    int32_t *ids = arena_bytes(tmp, B * sizeof *ids);
-    struct net_state **states = arena_bytes(tmp, B * sizeof(struct net_state *));
     struct pass pass = {.model = m, .rows = arena_bytes(tmp, B * sizeof(struct row))};
-    if (!starts || !ids || !states || !pass.rows)
+    if (!pass.rows)
         return err_set(err, ERR_BUG, "arena too small for %zu items", B);
+    struct batch batch;
+    code = batch_init(&batch, tmp, B, B, err);
     size_t b = 0;
     for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < all[i].now.n; j++, b++) {
+        for (size_t j = 0; j < all[i].now.n && code == ERR_OK; j++, b++) {
             const struct beam_item *item = &all[i].now.at[j];
             code = take_state(&all[i], level, j, err);
             if (code != ERR_OK)
                 return code;
-            starts[b] = b;
-            ids[b] = item->tokens[item->n_tokens - 1];
-            states[b] = all[i].states[level % 2][j]->net;
+            batch_ids(&batch, &item->tokens[item->n_tokens - 1], 1,
+                      all[i].states[level % 2][j]->net);
             pass.rows[b] = (struct row){&all[i], j};
         }
     }
-    starts[B] = B;
-    struct net_batch batch = {.B = B, .starts = starts, .ids = ids, .states = states};
     struct exec x = model_exec(m, w, NULL);
-    return run_pass(&pass, &x, &batch, after_item, err);
+    return code == ERR_OK ? model_pass(m, &x, &batch, after_item, &pass, err) : code;
 }
 
 static enum err_code search_words(struct search *all, size_t n, struct seq_worker *w,
@@ -309,7 +307,7 @@ static enum err_code search_words(struct search *all, size_t n, struct seq_worke
         }
         if (B == 0)
             break;
-        if (!all->model->info.word_level) {
+        if (!one_token(all->model)) {
             code = feed_items(all, n, B, level, w, err);
             arena_rewind(&w->tmp, 0);
             continue;
@@ -324,6 +322,32 @@ static enum err_code search_words(struct search *all, size_t n, struct seq_worke
 
 /* ---- requests -------------------------------------------------------------------- */
 
+/* True if blanks stand before the mask token, which may have taken them along. */
+static bool mask_is_apart(const struct seq_model *m, const struct seq_token *mask)
+{
+    return mask->start != mask[-1].end ||
+           mask->end - mask->start > strlen(m->info.mask_token);
+}
+
+/* How words begin in the place that is predicted. */
+static void look_around(struct search *s)
+{
+    const struct seq_model *m = s->model;
+    const struct seq_next_request *q = s->request;
+    bool masked = m->info.mask_token;
+    size_t at = masked ? s->pick : q->tokens->n;
+    if (at <= m->n_before) { /* nothing stands before the word */
+        s->without_blank = m->words.bare_start;
+        s->with_blank = !s->without_blank;
+        return;
+    }
+    const struct seq_token *t = q->tokens->at + at;
+    bool open = m->words.part[t[-1].id] == PART_BORDER && m->words.bare_inside;
+    s->without_blank = open && !(masked ? mask_is_apart(m, t) : q->after_space);
+    s->with_blank = !masked || !s->without_blank;
+    s->shows_blank = !masked && !q->after_space;
+}
+
 static enum err_code search_init(struct search *s, const struct seq_model *m,
                                  const struct seq_next_request *q,
                                  struct seq_next_result *result, bool stateful,
@@ -333,15 +357,14 @@ static enum err_code search_init(struct search *s, const struct seq_model *m,
     s->model = m;
     s->request = q;
     s->result = result;
-    const struct seq_tokens *t = q->tokens;
-    bool empty = t->n <= m->n_before;
-    bool open = !empty && m->part[t->at[t->n - 1].id] == PART_BORDER;
-    s->with_blank = !empty;
-    s->without_blank = empty || (open && !q->after_space);
-    size_t width = 2 * q->top_k < 16 ? 16 : 2 * q->top_k;
-    if (m->info.word_level)
-        width = q->top_k;
-    s->now.cap = s->next.cap = width < BEAM_MAX ? width : BEAM_MAX;
+    s->pick = q->tokens->n - 1;
+    enum err_code code = ERR_OK;
+    if (m->info.mask_token)
+        code = tokenize_find_mask(m, q->tokens, &s->pick, err);
+    if (code != ERR_OK)
+        return code;
+    look_around(s);
+    s->now.cap = s->next.cap = search_width(m, q->top_k);
     return stateful ? seq_state_new(m, &s->root, err) : ERR_OK;
 }
 
@@ -352,6 +375,23 @@ static void search_done(struct search *s)
         seq_state_free(s->states[0][i]);
         seq_state_free(s->states[1][i]);
     }
+}
+
+const char *seq_predicted_bytes(const struct seq_model *m, int32_t id, size_t *n)
+{
+    const char *bytes = seq_piece_bytes(m, id, n);
+    if (!m->info.mask_token || *n == 0 || bytes[0] != ' ')
+        return bytes;
+    --*n;
+    return bytes + 1;
+}
+
+size_t seq_next_word_cost(const struct seq_model *m, enum seq_unit unit, size_t top_k)
+{
+    if (unit == SEQ_UNIT_TOKEN || one_token(m))
+        return SEARCH_TOKENS;
+    size_t step = m->net->cfg.arch == ARCH_RNN ? 1 : CACHE_BLOCK;
+    return SEARCH_TOKENS + 2 * search_width(m, top_k) * step;
 }
 
 enum err_code seq_next_word(const struct seq_model *m, struct seq_worker *w, size_t n,
@@ -365,7 +405,7 @@ enum err_code seq_next_word(const struct seq_model *m, struct seq_worker *w, siz
         if (requests[i].top_k < 1 || requests[i].top_k > SEQ_TOP_MAX)
             return err_param(err, ERR_INPUT, "top_k", "top_k is %zu, it must be 1 to %d",
                              requests[i].top_k, SEQ_TOP_MAX);
-        stateful |= requests[i].unit == SEQ_UNIT_WORD && !m->info.word_level;
+        stateful |= requests[i].unit == SEQ_UNIT_WORD && !one_token(m);
     }
     if (n == 0)
         return ERR_OK;

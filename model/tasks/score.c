@@ -71,7 +71,7 @@ enum err_code seq_score(const struct seq_model *m, struct seq_worker *w,
                         const struct seq_tokens *tokens, int32_t closing, double *logprob,
                         struct err *err)
 {
-    if (!(m->info.tasks & SEQ_NEXT_WORD))
+    if (m->net->cfg.head != HEAD_LM)
         return err_set(err, ERR_TASK, "a %s is no language model", m->info.architecture);
     if (closing >= 0 && (size_t)closing >= m->info.vocab)
         return err_param(err, ERR_INPUT, "closing",

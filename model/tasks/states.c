@@ -80,37 +80,6 @@ static enum err_code check_feed(const struct seq_model *m, size_t B,
     return ERR_OK;
 }
 
-/* The ragged batch of seq_feed in the arena; costs feed_bytes. */
-static size_t feed_bytes(size_t B, size_t T)
-{
-    return batch_bytes(B, T) + arena_byte_cost(B * sizeof(struct net_state *));
-}
-
-static enum err_code feed_batch(struct arena *tmp, size_t B,
-                                struct seq_state *const *states,
-                                const int32_t *const *ids, const size_t *n_ids,
-                                struct net_batch *out, struct err *err)
-{
-    size_t T = 0;
-    for (size_t b = 0; b < B; b++)
-        T += n_ids[b];
-    size_t *starts = arena_bytes(tmp, (B + 1) * sizeof *starts);
-    int32_t *all = arena_bytes(tmp, T * sizeof *all);
-    struct net_state **nets = arena_bytes(tmp, B * sizeof(struct net_state *));
-    if (!starts || !all || !nets)
-        return err_set(err, ERR_BUG, "arena too small to feed %zu tokens", T);
-    size_t at = 0;
-    for (size_t b = 0; b < B; b++) {
-        starts[b] = at;
-        nets[b] = states[b]->net;
-        memcpy(all + at, ids[b], n_ids[b] * sizeof *all);
-        at += n_ids[b];
-    }
-    starts[B] = at;
-    *out = (struct net_batch){.B = B, .starts = starts, .ids = all, .states = nets};
-    return ERR_OK;
-}
-
 struct copy_rows {
     float *to; /* [B,V] */
     size_t V;
@@ -131,32 +100,23 @@ enum err_code seq_feed(const struct seq_model *m, struct seq_worker *w, size_t B
     enum err_code code = check_feed(m, B, states, ids, n_ids, err);
     if (code != ERR_OK)
         return code;
-    const struct net *n = m->net;
     size_t T = 0, longest = 0;
     for (size_t b = 0; b < B; b++) {
         T += n_ids[b];
         longest = n_ids[b] > longest ? n_ids[b] : longest;
     }
-    size_t forward = n->ops->scratch_bytes(n, B, T, longest, NET_ONE);
-    size_t output = model_logits_bytes(m);
-    code = arena_reserve(&w->tmp,
-                         feed_bytes(B, T) + arena_float_cost(B * n->out_width) +
-                             (forward > output ? forward : output),
-                         err);
+    code = arena_reserve(&w->tmp, model_pass_bytes(m, B, T, longest), err);
     if (code != ERR_OK)
         return code;
     struct exec x = model_exec(m, w, NULL);
     size_t mark = arena_mark(&w->tmp);
-    struct net_batch batch;
-    code = feed_batch(&w->tmp, B, states, ids, n_ids, &batch, err);
-    float *h = arena_floats(&w->tmp, B * n->out_width); /* [B,D'] */
-    if (code == ERR_OK && !h)
-        code = err_set(err, ERR_BUG, "arena too small for hidden rows");
-    if (code == ERR_OK)
-        code = n->ops->forward(n, &batch, NET_ONE, h, &x, err);
+    struct batch batch;
+    code = batch_init(&batch, &w->tmp, B, T, err);
+    for (size_t b = 0; b < B && code == ERR_OK; b++)
+        batch_ids(&batch, ids[b], n_ids[b], states[b]->net);
     struct copy_rows c = {.to = logits, .V = m->info.vocab};
-    if (code == ERR_OK && logits)
-        code = model_logits(m, &x, B, h, copy_row, &c, err);
+    if (code == ERR_OK)
+        code = model_pass(m, &x, &batch, logits ? copy_row : NULL, &c, err);
     arena_rewind(&w->tmp, mark);
     return code;
 }

@@ -1,6 +1,9 @@
 #include "model/tasks/words.h"
 
+#include "model/base/mem.h"
 #include "model/base/utf8.h"
+
+#include <string.h>
 
 #include <utf8proc.h>
 
@@ -86,7 +89,7 @@ static enum word_part part_of(const char *s, size_t n, bool word_level)
     return blank ? PART_BEGIN : PART_INNER;
 }
 
-void words_table(const struct tokenizer *tok, size_t V, unsigned char *part)
+static void fill_parts(const struct tokenizer *tok, size_t V, unsigned char *part)
 {
     bool word_level = tokenizer_word_level(tok);
     int32_t unk = tokenizer_unk(tok);
@@ -96,4 +99,33 @@ void words_table(const struct tokenizer *tok, size_t V, unsigned char *part)
         bool never = n == 0 || (int32_t)id == unk;
         part[id] = (unsigned char)(never ? PART_BORDER : part_of(s, n, word_level));
     }
+}
+
+/* How the word at the end of the text begins: false for a PART_BEGIN; true where the
+ * tokenizer doesn't know the word at all. */
+static enum err_code probe(const struct words *w, const struct tokenizer *tok,
+                           const char *text, bool *bare, struct err *err)
+{
+    struct seq_tokens t = {0};
+    enum err_code code = tokenizer_encode(tok, text, strlen(text), false, &t, err);
+    *bare = code != ERR_OK || t.n == 0 || w->part[t.at[t.n - 1].id] != PART_BEGIN;
+    seq_tokens_done(&t);
+    return code;
+}
+
+enum err_code words_init(struct words *w, const struct tokenizer *tok, size_t V,
+                         struct err *err)
+{
+    w->part = mem_zero(V, 1);
+    if (!w->part)
+        return err_set(err, ERR_NOMEM, "out of memory: word table");
+    fill_parts(tok, V, w->part);
+    enum err_code code = probe(w, tok, "a", &w->bare_start, err);
+    return code == ERR_OK ? probe(w, tok, "(a", &w->bare_inside, err) : code;
+}
+
+void words_done(struct words *w)
+{
+    mem_free(w->part);
+    *w = (struct words){0};
 }

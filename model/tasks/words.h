@@ -19,8 +19,19 @@ enum word_part {
     PART_SUFFIX  /* begins with an apostrophe: "'s"; goes on, never begins */
 };
 
-/* part [V] gets an enum word_part for each id. */
-void words_table(const struct tokenizer *tok, size_t V, unsigned char *part);
+/* What a model that predicts words knows of its vocabulary. */
+struct words {
+    unsigned char *part; /* [V] an enum word_part for each id */
+    /* Words that no blank stands before begin with a PART_INNER instead of a PART_BEGIN:
+     * at the beginning of a text (byte-level BPE; not WordPiece, not SentencePiece, which
+     * put their own blank there), and behind punctuation (not WordPiece). */
+    bool bare_start, bare_inside;
+};
+
+/* ERR_NOMEM, ERR_LIMIT. Freed by words_done, also after a failure. */
+enum err_code words_init(struct words *w, const struct tokenizer *tok, size_t V,
+                         struct err *err) MUST_CHECK;
+void words_done(struct words *w);
 
 /* True if the bytes are one whole word in valid UTF-8. */
 bool words_is_whole(const char *s, size_t n);

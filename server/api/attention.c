@@ -17,9 +17,10 @@ enum { DECIMALS = 8 };
 struct attention_job {
     struct job job; /* first */
     const struct server *server;
-    struct json_text text, model; /* fields of the request */
+    struct json_text text, text_pair, model; /* fields of the request */
     struct json_ints wanted_layers, wanted_heads, wanted_queries;
     int64_t decimals;
+    bool truncate;
     int offset_unit; /* index in UNITS: enum utf8_unit */
 
     struct selection layers, heads, queries; /* queries: once the tokens are known */
@@ -40,6 +41,10 @@ static const struct json_field FIELDS[] = {
      .offset = AT(text),
      .required = true,
      .help = "The text"},
+    {.name = "text_pair",
+     .type = JSON_FIELD_TEXT,
+     .offset = AT(text_pair),
+     .help = "A second text, for models that read two as one (pairs in /v1/models)"},
     {.name = "model",
      .type = JSON_FIELD_TEXT,
      .offset = AT(model),
@@ -74,6 +79,11 @@ static const struct json_field FIELDS[] = {
      .offset = AT(offset_unit),
      .choices = UNITS,
      .help = "What start and end count, default byte; utf16 for JavaScript"},
+    {.name = "truncate",
+     .type = JSON_FIELD_BOOL,
+     .offset = AT(truncate),
+     .help = "false refuses a text longer than the model reads (413), true, the default, "
+             "cuts it"},
 };
 #undef AT
 enum { N_FIELDS = sizeof FIELDS / sizeof *FIELDS };
@@ -88,6 +98,8 @@ static const struct doc_shape TOKEN[] = {
      .help = "Of a part of a character: its bytes in hexadecimal"},
     {"start", DOC_INTEGER, .help = "Where that part begins in the text, in offset_unit"},
     {"end", DOC_INTEGER, .help = "And where it ends"},
+    {"part", DOC_INTEGER, .optional = true, .nullable = true,
+     .help = "Of a pair: in which text, 0 or 1; null for special tokens"},
     {"special", DOC_BOOLEAN, .help = "Put there by the tokenizer, not by the text"},
     {"word", DOC_INTEGER, .nullable = true, .help = "Which word of the text it is in"},
     {0}};
@@ -112,7 +124,7 @@ static const struct doc_shape MAPS[] = {
 
 static const struct doc_shape PREDICTION[] = {
     {"label", DOC_STRING, .help = "The label with the highest score"},
-    {"score", DOC_NUMBER, .help = "Its score, 0 to 1"},
+    {"score", DOC_NUMBER, .help = "Its score, as /v1/sentiment gives it"},
     {0}};
 
 static const struct doc_shape USAGE[] = {
@@ -144,8 +156,9 @@ const struct route_doc attention_doc = {
     .example = "{\"text\":\"a café, not great\",\"layers\":[-1],\"heads\":[0],"
                "\"decimals\":4}",
     .answer = examples_attention,
-    .more = "A text longer than the model's context is cut: a classifier keeps the "
-            "beginning, a language model the end. Maps larger than the server's limit "
+    .more = "A text longer than the model's context is cut: a language model keeps the "
+            "end, others the beginning; of a pair the longer text loses tokens first. "
+            "Maps larger than the server's limit "
             "are refused (413) before anything is computed.",
 };
 
@@ -197,6 +210,13 @@ static void write_indexes(struct json_writer *w, const char *key,
     json_write_end(w);
 }
 
+/* Which of the two texts the token is in. */
+static const struct json_text *text_of(const struct attention_job *a,
+                                       const struct seq_token *t)
+{
+    return t->part ? &a->text_pair : &a->text;
+}
+
 /* What the token stands for in the text; a part of a character by its own bytes. */
 static void write_token_text(struct json_writer *w, const struct attention_job *a,
                              const struct seq_token *t)
@@ -209,14 +229,32 @@ static void write_token_text(struct json_writer *w, const struct attention_job *
     } else if (own && utf8_valid(own, n) != n) {
         token_json_text(w, own, n);
     } else {
-        token_json_text(w, a->text.at + t->start, t->end - t->start);
+        token_json_text(w, text_of(a, t)->at + t->start, t->end - t->start);
     }
+}
+
+static void write_offset(struct json_writer *w, const char *key,
+                         const struct attention_job *a, const struct seq_token *t,
+                         size_t byte, struct token_cursor *at /* [2] */)
+{
+    enum utf8_unit unit = (enum utf8_unit)a->offset_unit;
+    const char *text = text_of(a, t)->at;
+    json_write_key_uint(
+        w, key, t->special ? 0 : token_json_offset(&at[t->part], text, byte, unit));
+}
+
+static void write_part(struct json_writer *w, const struct seq_token *t)
+{
+    json_write_key(w, "part");
+    if (t->special)
+        json_write_null(w);
+    else
+        json_write_uint(w, t->part);
 }
 
 static void write_tokens(struct json_writer *w, const struct attention_job *a)
 {
-    enum utf8_unit unit = (enum utf8_unit)a->offset_unit;
-    struct token_cursor at = {0};
+    struct token_cursor at[2] = {{0}};
     json_write_key(w, "tokens");
     json_write_array(w);
     for (size_t i = 0; i < a->tokens.n; i++) {
@@ -226,11 +264,10 @@ static void write_tokens(struct json_writer *w, const struct attention_job *a)
         json_write_key(w, "piece");
         token_json_piece(w, a->job.model->seq, t->id);
         write_token_text(w, a, t);
-        bool there = !t->special;
-        json_write_key_uint(
-            w, "start", there ? token_json_offset(&at, a->text.at, t->start, unit) : 0);
-        json_write_key_uint(w, "end",
-                            there ? token_json_offset(&at, a->text.at, t->end, unit) : 0);
+        write_offset(w, "start", a, t, t->start, at);
+        write_offset(w, "end", a, t, t->end, at);
+        if (a->text_pair.at)
+            write_part(w, t);
         json_write_key_bool(w, "special", t->special);
         json_write_key(w, "word");
         if (t->word >= 0)
@@ -349,12 +386,15 @@ static enum err_code write_reply(struct attention_job *a, struct capture *c,
 static enum err_code tokenize(struct attention_job *a)
 {
     uint64_t start = clock_us();
-    const struct seq_info *info = a->job.model->info;
+    const struct seq_model *m = a->job.model->seq;
+    const struct json_text *text = &a->text, *pair = &a->text_pair;
     size_t most = (size_t)a->server->options->max_tokens;
-    bool classifies = info->tasks & SEQ_CLASSIFY;
-    enum err_code code =
-        seq_tokenize(a->job.model->seq, SEQ_ATTENTION, a->text.at, a->text.n,
-                     classifies ? SEQ_KEEP_START : SEQ_KEEP_END, &a->tokens, &a->job.err);
+    enum seq_keep keep = a->truncate ? SEQ_KEEP_USUAL : SEQ_WHOLE;
+    enum err_code code = pair->at
+                             ? seq_tokenize_pair(m, text->at, text->n, pair->at, pair->n,
+                                                 keep, &a->tokens, &a->job.err)
+                             : seq_tokenize(m, SEQ_ATTENTION, text->at, text->n, keep,
+                                            &a->tokens, &a->job.err);
     if (code == ERR_OK && a->tokens.n > most)
         code = err_param(&a->job.err, ERR_LIMIT, "text",
                          "more than %zu tokens in one request (--max-tokens)", most);
@@ -437,6 +477,8 @@ static enum err_code read_request(struct server *s, const struct request *q,
     if (code == ERR_OK)
         code = models_choose(s->models, a->model.at, a->model.n, SEQ_ATTENTION,
                              &a->job.model, err);
+    if (code == ERR_OK && a->text_pair.at)
+        code = texts_check_pairs(a->job.model, "text_pair", err);
     if (code != ERR_OK)
         return code;
     const struct seq_info *info = a->job.model->info;
@@ -456,13 +498,14 @@ enum err_code attention_handle(struct server *s, const struct request *q,
         return err_set(err, ERR_NOMEM, "out of memory for the request");
     a->server = s;
     a->decimals = DECIMALS;
+    a->truncate = true;
     a->job.kind = &KIND;
     enum err_code code = read_request(s, q, a, err);
     if (code != ERR_OK) {
         free_job(&a->job);
         return code;
     }
-    a->job.cost = a->text.n / 3 + 1;
+    a->job.cost = (a->text.n + a->text_pair.n) / 3 + 1;
     out->job = &a->job;
     return ERR_OK;
 }

@@ -16,6 +16,10 @@ static const char *const MASKS[] = {[SEQ_MASK_CAUSAL] = "causal",
                                     [SEQ_MASK_FULL] = "full",
                                     [SEQ_MASK_POOLING] = "pooling"};
 
+static const char *const SCORES[] = {[SEQ_SCORES_SOFTMAX] = "softmax",
+                                     [SEQ_SCORES_SIGMOID] = "sigmoid",
+                                     [SEQ_SCORES_RAW] = "raw"};
+
 static const struct doc_shape MAPS[] = {
     {"mask", DOC_STRING, .help = "causal, full or pooling"},
     {"layers", DOC_INTEGER, .help = "That have maps"},
@@ -26,7 +30,7 @@ static const struct doc_shape MODEL[] = {
     {"id", DOC_STRING, .help = "The name requests use: the folder's name"},
     {"object", DOC_STRING, .help = "model"},
     {"architecture", DOC_STRING, .help = "As its config.json says"},
-    {"family", DOC_STRING, .help = "lstm, gru, rnn, gpt2 or bert"},
+    {"family", DOC_STRING, .help = "lstm, gru, rnn, or its model_type: gpt2, bert, ..."},
     {"tasks", DOC_STRINGS, .help = "What it serves: next-word, sentiment, attention"},
     {"default_for", DOC_STRINGS, .help = "Of these, where requests naming no model go"},
     {"parameters", DOC_INTEGER, .help = "How many weights"},
@@ -36,7 +40,13 @@ static const struct doc_shape MODEL[] = {
     {"width", DOC_INTEGER, .help = "Of its hidden states"},
     {"layers", DOC_INTEGER, .help = "Of the whole net"},
     {"labels", DOC_STRINGS, .help = "Of a classifier"},
-    {"multi_label", DOC_BOOLEAN, .help = "Scores are independent of each other"},
+    {"scores", DOC_STRING, .nullable = true,
+     .help = "Of a classifier: softmax, sigmoid (each of its own) or raw (a regression)"},
+    {"pairs", DOC_BOOLEAN, .help = "Reads two texts as one: text and text_pair"},
+    {"mask_token", DOC_STRING, .nullable = true,
+     .help =
+         "What a text for next-word holds where a masked model's word is wanted; null "
+         "for models that predict what follows the text"},
     {"word_level", DOC_BOOLEAN, .help = "One token is one word"},
     {"attention", DOC_OBJECT, .nullable = true, .of = MAPS, .help = "Its maps, if any"},
     {"dtype", DOC_STRING, .help = "Of the weights in the file"},
@@ -106,7 +116,10 @@ static void write_model(struct json_writer *w, const struct server *s,
     for (size_t i = 0; i < info->n_labels; i++)
         json_write_string(w, info->labels[i]);
     json_write_end(w);
-    json_write_key_bool(w, "multi_label", info->multi_label);
+    json_write_key_string(w, "scores",
+                          info->tasks & SEQ_CLASSIFY ? SCORES[info->scores] : NULL);
+    json_write_key_bool(w, "pairs", info->pairs);
+    json_write_key_string(w, "mask_token", info->mask_token);
     json_write_key_bool(w, "word_level", info->word_level);
     write_maps(w, info);
     json_write_key_string(w, "dtype", info->dtype);

@@ -31,8 +31,8 @@ static const struct json_field FIELDS[] = {
      .type = JSON_FIELD_CHOICE,
      .offset = offsetof(struct next_word_job, unit),
      .choices = UNITS,
-     .help = "word (default): whole words, searched across tokens; token: the exact top "
-             "of the distribution"},
+     .help = "word (default): whole words, searched across tokens, for masked models "
+             "those of one token; token: the exact top of the distribution"},
     {.name = "prefix",
      .type = JSON_FIELD_TEXT,
      .offset = offsetof(struct next_word_job, prefix),
@@ -47,7 +47,8 @@ static const struct doc_shape PREDICTION[] = {
      .help = "Unit token: as tokenizer.json spells it"},
     {"id", DOC_INTEGER, .optional = true, .help = "Unit token: its number"},
     {"text", DOC_STRING, .nullable = true,
-     .help = "What to append to the text, with its blank; null if it is no UTF-8 alone"},
+     .help = "What to append to the text, with its blank, or to put in place of the mask "
+             "token; null if it is no UTF-8 alone"},
     {"bytes", DOC_STRING, .optional = true,
      .help = "In place of text: the bytes in hexadecimal"},
     {"score", DOC_NUMBER, .help = "Probability, exp(logprob)"},
@@ -78,9 +79,12 @@ const struct route_doc next_word_doc = {
     .reply = REPLY,
     .example = "{\"text\":\"the cat sat on the\",\"top_k\":3,\"prefix\":\"m\"}",
     .answer = examples_next_word,
-    .more = "A text longer than the model's context is cut at its beginning. Unit word "
-            "reads the text without the blanks at its end; with some there, words come "
-            "without the blank in front. Unit token reads the text as it is.",
+    .more =
+        "A text longer than the model's context is cut at its beginning. Unit word "
+        "reads the text without the blanks at its end; with some there, words come "
+        "without the blank in front. Unit token reads the text as it is. For a masked "
+        "model the text holds its mask_token once, see GET /v1/models, and what "
+        "stands there is predicted; such a text is cut where the mask is not.",
 };
 
 /* ---- one result ------------------------------------------------------------------ */
@@ -108,7 +112,7 @@ static void write_token(struct json_writer *w, const struct seq_model *m,
                         const struct seq_prediction *p)
 {
     size_t n = 0;
-    const char *bytes = seq_piece_bytes(m, p->tokens[0], &n);
+    const char *bytes = seq_predicted_bytes(m, p->tokens[0], &n);
     json_write_key(w, "token");
     token_json_piece(w, m, p->tokens[0]);
     json_write_key_uint(w, "id", (uint64_t)p->tokens[0]);
@@ -150,21 +154,27 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/* What a masked model predicts stands elsewhere, so its text is read as it is. */
 static size_t trim(const struct text_job *job, const struct json_text *text)
 {
     const struct next_word_job *j = (const struct next_word_job *)job;
     size_t n = text->n;
+    if (job->job.model->info->mask_token)
+        return n;
     while (j->unit == UNIT_WORD && n > 0 && is_blank(text->at[n - 1]))
         n--;
     return n;
 }
 
-/* A search for words keeps about twice top_k states per text. */
+static enum seq_unit unit_of(const struct next_word_job *j)
+{
+    return j->unit == UNIT_WORD ? SEQ_UNIT_WORD : SEQ_UNIT_TOKEN;
+}
+
 static size_t weight(const struct text_job *job)
 {
     const struct next_word_job *j = (const struct next_word_job *)job;
-    size_t width = 2 * (size_t)j->top_k;
-    return j->unit == UNIT_TOKEN ? 8 : width < 16 ? 16 : width;
+    return seq_next_word_cost(job->job.model->seq, unit_of(j), (size_t)j->top_k);
 }
 
 static struct seq_next_request request_of(const struct text_ref *ref)
@@ -174,7 +184,7 @@ static struct seq_next_request request_of(const struct text_ref *ref)
     return (struct seq_next_request){
         .tokens = &ref->job->tokens[ref->i],
         .top_k = (size_t)j->top_k,
-        .unit = j->unit == UNIT_WORD ? SEQ_UNIT_WORD : SEQ_UNIT_TOKEN,
+        .unit = unit_of(j),
         .prefix = j->prefix.at ? j->prefix.at : "",
         .prefix_n = j->prefix.n,
         .after_space = trim(ref->job, text) < text->n,
@@ -205,7 +215,6 @@ out:
 static const struct text_task TASK = {
     .object = "next_word",
     .task = SEQ_NEXT_WORD,
-    .keep = SEQ_KEEP_END,
     .trim = trim,
     .weight = weight,
     .compute = compute,

@@ -5,13 +5,15 @@
 #include "server/api/examples.h"
 #include "server/api/texts.h"
 
-static const struct json_field FIELDS[] = {TEXTS_FIELDS};
+static const struct json_field FIELDS[] = {TEXTS_FIELDS, TEXTS_PAIR_FIELDS};
 
 static const struct doc_shape RESULT[] = {
     {"label", DOC_STRING, .help = "The label with the highest score"},
-    {"score", DOC_NUMBER, .help = "Its score, 0 to 1"},
+    {"score", DOC_NUMBER, .help = "Its score"},
     {"scores", DOC_SCORES,
-     .help = "Every label's score; they sum to 1 unless the model is multi_label"},
+     .help = "Every label's score. GET /v1/models tells what they are: softmax: 0 to 1, "
+             "their sum is 1; sigmoid: 0 to 1, each of its own; raw: any number, as a "
+             "regression gives it"},
     {"usage", DOC_OBJECT, .of = TEXTS_USAGE, .help = "Of this text"},
     {0}};
 
@@ -30,7 +32,8 @@ const struct route_doc sentiment_doc = {
     .reply = REPLY,
     .example = "{\"texts\":[\"I loved it\",\"awful\"]}",
     .answer = examples_sentiment,
-    .more = "A text longer than the model's context is cut at its end.",
+    .more = "A text longer than the model's context is cut at its end; of a pair the "
+            "longer text loses tokens first.",
 };
 
 static void write_result(const struct text_ref *ref, const struct seq_info *info,
@@ -84,7 +87,6 @@ out:
 static const struct text_task TASK = {
     .object = "sentiment",
     .task = SEQ_CLASSIFY,
-    .keep = SEQ_KEEP_START,
     .compute = compute,
     .fields = FIELDS,
     .n_fields = sizeof FIELDS / sizeof *FIELDS,

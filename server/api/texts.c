@@ -35,11 +35,41 @@ static enum err_code check_texts(struct text_job *j, struct err *err)
         return err_param(err, ERR_FORMAT, "text", "\"text\" or \"texts\" is missing");
     j->at = j->text.at ? &j->text : j->texts.at;
     j->n = j->text.at ? 1 : j->texts.n;
+    j->pair = j->text.at ? &j->text_pair : j->text_pairs.at;
+    if (j->text.at && !j->text_pair.at)
+        j->pair = NULL;
     if (j->n > (size_t)o->max_texts)
         return err_param(err, ERR_LIMIT, "texts",
                          "%zu texts in one request, at most %lld go (--max-texts)", j->n,
                          (long long)o->max_texts);
     return ERR_OK;
+}
+
+/* Second texts stand beside first ones of their kind, and as many. */
+static enum err_code check_pairs(const struct text_job *j, struct err *err)
+{
+    if (j->text_pair.at && !j->text.at)
+        return err_param(
+            err, ERR_FORMAT, "text_pair",
+            "\"text_pair\" goes with \"text\", \"text_pairs\" with \"texts\"");
+    if (j->text_pairs.at && !j->texts.at)
+        return err_param(
+            err, ERR_FORMAT, "text_pairs",
+            "\"text_pairs\" goes with \"texts\", \"text_pair\" with \"text\"");
+    if (j->text_pairs.at && j->text_pairs.n != j->texts.n)
+        return err_param(err, ERR_INPUT, "text_pairs",
+                         "%zu second texts, but %zu first ones in \"texts\"",
+                         j->text_pairs.n, j->texts.n);
+    return ERR_OK;
+}
+
+enum err_code texts_check_pairs(const struct model *m, const char *field, struct err *err)
+{
+    if (m->info->pairs)
+        return ERR_OK;
+    return err_param(err, ERR_INPUT, field,
+                     "%s takes no second text: its tokenizer has no template for pairs",
+                     m->name);
 }
 
 /* Frees what is in it, not the struct itself. */
@@ -65,14 +95,20 @@ enum err_code texts_read(const struct server *s, const struct request *q,
 {
     job->server = s;
     job->task = task;
+    job->truncate = true;
     enum err_code code =
         json_read(q->body, q->body_n, task->fields, task->n_fields, job, err);
     if (code != ERR_OK)
         return code;
     code = check_texts(job, err);
     if (code == ERR_OK)
+        code = check_pairs(job, err);
+    if (code == ERR_OK)
         code = models_choose(s->models, job->model.at, job->model.n, task->task,
                              &job->job.model, err);
+    if (code == ERR_OK && job->pair)
+        code = texts_check_pairs(job->job.model,
+                                 job->text.at ? "text_pair" : "text_pairs", err);
     if (code == ERR_OK) {
         job->tokens = mem_zero(job->n, sizeof *job->tokens);
         if (!job->tokens)
@@ -82,8 +118,10 @@ enum err_code texts_read(const struct server *s, const struct request *q,
         texts_done(job);
         return code;
     }
-    for (size_t i = 0; i < job->n; i++)
-        job->job.cost += job->at[i].n / BYTES_PER_TOKEN + weight(job);
+    for (size_t i = 0; i < job->n; i++) {
+        size_t bytes = job->at[i].n + (job->pair ? job->pair[i].n : 0);
+        job->job.cost += bytes / BYTES_PER_TOKEN + weight(job);
+    }
     return ERR_OK;
 }
 
@@ -92,10 +130,25 @@ enum err_code texts_read(const struct server *s, const struct request *q,
 /* The text's number goes into the error's field: "texts[3]". */
 static void blame_text(struct text_job *j, size_t i, const struct err *e)
 {
-    char param[ERR_PARAM_BYTES] = "text";
+    const char *field = strcmp(e->param, "text_pair") == 0 ? "text_pair" : "text";
+    char param[ERR_PARAM_BYTES];
     if (j->texts.at)
-        snprintf(param, sizeof param, "texts[%zu]", i);
+        snprintf(param, sizeof param, "%ss[%zu]", field, i);
+    else
+        snprintf(param, sizeof param, "%s", field);
     err_param(&j->job.err, e->code, param, "%s", e->msg);
+}
+
+static enum err_code tokenize_one(struct text_job *j, size_t i, struct err *err)
+{
+    const struct seq_model *m = j->job.model->seq;
+    const struct json_text *text = &j->at[i], *pair = j->pair ? &j->pair[i] : NULL;
+    enum seq_keep keep = j->truncate ? SEQ_KEEP_USUAL : SEQ_WHOLE;
+    if (pair)
+        return seq_tokenize_pair(m, text->at, text->n, pair->at, pair->n, keep,
+                                 &j->tokens[i], err);
+    size_t n = j->task->trim ? j->task->trim(j, text) : text->n;
+    return seq_tokenize(m, j->task->task, text->at, n, keep, &j->tokens[i], err);
 }
 
 static void tokenize(struct text_job *j)
@@ -104,10 +157,7 @@ static void tokenize(struct text_job *j)
     size_t most = (size_t)j->server->options->max_tokens;
     for (size_t i = 0; i < j->n; i++) {
         struct err e = {0};
-        size_t n = j->task->trim ? j->task->trim(j, &j->at[i]) : j->at[i].n;
-        enum err_code code = seq_tokenize(j->job.model->seq, j->task->task, j->at[i].at,
-                                          n, j->task->keep, &j->tokens[i], &e);
-        if (code != ERR_OK) {
+        if (tokenize_one(j, i, &e) != ERR_OK) {
             blame_text(j, i, &e);
             break;
         }
@@ -183,12 +233,11 @@ void texts_fail(const struct text_ref *ref, const char *why)
 /* How many of the texts go into the next batch: at least one. */
 static size_t slice(const struct text_ref *refs, size_t n, size_t most_tokens)
 {
-    size_t tokens = 0, sum = 0, i = 0;
+    size_t tokens = 0, i = 0;
     for (; i < n; i++) {
         const struct text_job *j = refs[i].job;
-        tokens += j->tokens[refs[i].i].n;
-        sum += weight(j);
-        if (i > 0 && (tokens > most_tokens || sum > TEXTS_WEIGHT))
+        tokens += j->tokens[refs[i].i].n + weight(j);
+        if (i > 0 && tokens > most_tokens)
             break;
     }
     return i;

@@ -22,10 +22,12 @@ struct text_job {
     struct job job;
     const struct text_task *task;
     const struct server *server;
-    struct json_text model, text; /* fields of the request */
-    struct json_texts texts;
+    struct json_text model, text, text_pair; /* fields of the request */
+    struct json_texts texts, text_pairs;
+    bool truncate;
 
-    const struct json_text *at; /* [n] what of both was given */
+    const struct json_text *at;   /* [n] what of text and texts was given */
+    const struct json_text *pair; /* [n] the second text of each; NULL: there are none */
     size_t n;
     struct seq_tokens *tokens; /* [n] */
     struct json_writer out;    /* the reply as far as it is */
@@ -37,16 +39,13 @@ struct text_ref {
     size_t i;
 };
 
-enum { TEXTS_WEIGHT = 512 };
-
 struct text_task {
     const char *object; /* in replies: "sentiment" */
     enum seq_task task;
-    enum seq_keep keep;
     /* How many bytes of the text are read; NULL = all. */
     size_t (*trim)(const struct text_job *job, const struct json_text *text);
-    /* How much one text of this request adds to a batch besides its tokens; the sum stays
-     * within TEXTS_WEIGHT, and counts in the job's cost. NULL = 1. */
+    /* How much one text of this request adds to a batch besides its tokens, counted in
+     * tokens. NULL = 1. */
     size_t (*weight)(const struct text_job *job);
     /* Computes n texts of one model and writes each one's result, in order, between
      * texts_open and texts_close. An error is all requests' own; what is wrong with one
@@ -69,10 +68,27 @@ struct text_task {
          .offset = offsetof(struct text_job, texts),                                     \
          .min = 1,                                                                       \
          .help = "Several texts; the reply has one result each, in this order"},         \
+        {.name = "truncate",                                                             \
+         .type = JSON_FIELD_BOOL,                                                        \
+         .offset = offsetof(struct text_job, truncate),                                  \
+         .help = "false refuses a text longer than the model reads (413), true, the "    \
+                 "default, cuts it"},                                                    \
     {                                                                                    \
         .name = "model", .type = JSON_FIELD_TEXT,                                        \
         .offset = offsetof(struct text_job, model),                                      \
         .help = "Name of a loaded model; left out: the default of this task"             \
+    }
+
+/* Those of a task that takes pairs of texts. */
+#define TEXTS_PAIR_FIELDS                                                                \
+    {.name = "text_pair",                                                                \
+     .type = JSON_FIELD_TEXT,                                                            \
+     .offset = offsetof(struct text_job, text_pair),                                     \
+     .help = "A second text, for models that read two as one (pairs in /v1/models)"},    \
+    {                                                                                    \
+        .name = "text_pairs", .type = JSON_FIELD_TEXTS,                                  \
+        .offset = offsetof(struct text_job, text_pairs), .min = 1,                       \
+        .help = "The second text of each of texts"                                       \
     }
 
 /* Reads the request into *job (zeroed, or with defaults) and fills job->job. On failure
@@ -84,6 +100,10 @@ enum err_code texts_read(const struct server *s, const struct request *q,
 void texts_run(struct job **jobs, size_t n, struct seq_worker *w);
 /* The free of a struct job_kind. */
 void texts_free(struct job *job);
+
+/* ERR_INPUT, naming the field, if the model takes no second texts. */
+enum err_code texts_check_pairs(const struct model *m, const char *field,
+                                struct err *err) MUST_CHECK;
 
 /* The result object of one text: opens it; closes it behind its usage. */
 struct json_writer *texts_open(const struct text_ref *ref);

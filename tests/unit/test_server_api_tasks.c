@@ -64,6 +64,119 @@ START_TEST(refusals_name_the_field)
 }
 END_TEST
 
+START_TEST(pairs_are_read_by_those_that_can)
+{
+    api_start(&api);
+    check_error("/v1/sentiment", "{\"text\":\"a\",\"text_pairs\":[\"b\"]}", 400,
+                "text_pairs");
+    check_error("/v1/sentiment", "{\"texts\":[\"a\"],\"text_pair\":\"b\"}", 400,
+                "text_pair");
+    check_error("/v1/sentiment", "{\"texts\":[\"a\"],\"text_pairs\":[\"b\",\"c\"]}", 422,
+                "text_pairs");
+    check_error("/v1/sentiment",
+                "{\"text\":\"a\",\"text_pair\":\"b\",\"model\":\"tiny-bilstm\"}", 422,
+                "text_pair");
+    check_error("/v1/sentiment",
+                "{\"texts\":[\"a\"],\"text_pairs\":[\"b\"],\"model\":\"tiny-bilstm\"}",
+                422, "text_pairs");
+    check_error("/v1/attention",
+                "{\"text\":\"a\",\"text_pair\":\"b\",\"model\":\"tiny-gpt2\"}", 422,
+                "text_pair");
+    check_error("/v1/next-word", "{\"text\":\"a\",\"text_pair\":\"b\"}", 400,
+                "text_pair");
+    json_t *one = api_json(&api, "POST", "/v1/sentiment",
+                           "{\"text\":\"a cat\",\"text_pair\":\"not great\"}", 200);
+    json_t *all = api_json(&api, "POST", "/v1/sentiment",
+                           "{\"texts\":[\"the\",\"a cat\"],"
+                           "\"text_pairs\":[\"\",\"not great\"]}",
+                           200);
+    ck_assert(json_equal(result(one, 0), result(all, 1)));
+    ck_assert_int_eq((int)json_integer_value(at(at(one, "usage"), "tokens")), 2 + 2 + 3);
+    json_decref(one);
+    json_decref(all);
+    api_stop(&api);
+}
+END_TEST
+
+/* Offsets count in each token's own text, in the unit asked for. */
+START_TEST(tokens_of_a_pair_know_their_text)
+{
+    static const char *const texts[] = {"a caf\xc3\xa9, great", "\xc3\xa9 cat"};
+    api_start(&api);
+    json_t *reply = api_json(&api, "POST", "/v1/attention",
+                             "{\"text\":\"a caf\xc3\xa9, great\",\"text_pair\":"
+                             "\"\xc3\xa9 cat\",\"layers\":[0],\"heads\":[0]}",
+                             200);
+    json_t *tokens = at(reply, "tokens");
+    size_t specials = 0, part = 0, i;
+    json_t *t;
+    json_array_foreach(tokens, i, t)
+    {
+        if (json_is_true(at(t, "special"))) {
+            ck_assert(json_is_null(at(t, "part")));
+            specials++;
+            continue;
+        }
+        ck_assert_uint_ge((size_t)json_integer_value(at(t, "part")), part);
+        part = (size_t)json_integer_value(at(t, "part"));
+        size_t start = (size_t)json_integer_value(at(t, "start"));
+        size_t end = (size_t)json_integer_value(at(t, "end"));
+        ck_assert_uint_le(end, strlen(texts[part]));
+        ck_assert_uint_eq(json_string_length(at(t, "text")), end - start);
+        ck_assert_mem_eq(json_string_value(at(t, "text")), texts[part] + start,
+                         end - start);
+    }
+    ck_assert_uint_eq(part, 1);
+    ck_assert_uint_eq(specials, 3);
+    json_decref(reply);
+    reply = api_json(&api, "POST", "/v1/attention", "{\"text\":\"a cat\"}", 200);
+    ck_assert_ptr_null(json_object_get(json_array_get(at(reply, "tokens"), 1), "part"));
+    json_decref(reply);
+    api_stop(&api);
+}
+END_TEST
+
+/* A body of `times` words, {HEAD"word word ... "TAIL}. */
+static char *long_body(const char *head, size_t times, const char *tail)
+{
+    size_t n = strlen(head) + 6 * times + strlen(tail) + 1, at;
+    char *body = malloc(n);
+    at = (size_t)snprintf(body, n, "%s", head);
+    for (size_t i = 0; i < times; i++)
+        at += (size_t)snprintf(body + at, n - at, "great ");
+    snprintf(body + at, n - at, "%s", tail);
+    return body;
+}
+
+START_TEST(what_is_too_long_is_cut_or_refused)
+{
+    static const struct {
+        const char *path, *head, *cut, *whole, *param;
+    } rows[] = {
+        {"/v1/sentiment", "{\"text\":\"", "\"}", "\",\"truncate\":false}", "text"},
+        {"/v1/sentiment", "{\"texts\":[\"a\",\"", "\"]}", "\"],\"truncate\":false}",
+         "texts[1]"},
+        {"/v1/sentiment", "{\"text_pair\":\"a\",\"text\":\"", "\"}",
+         "\",\"truncate\":false}", "text"},
+        {"/v1/next-word", "{\"text\":\"", "\"}", "\",\"truncate\":false}", "text"},
+        {"/v1/attention", "{\"heads\":[0],\"text\":\"", "\"}", "\",\"truncate\":false}",
+         "text"},
+    };
+    api_start(&api);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *cut = long_body(rows[i].head, 200, rows[i].cut);
+        char *whole = long_body(rows[i].head, 200, rows[i].whole);
+        json_t *reply = api_json(&api, "POST", rows[i].path, cut, 200);
+        ck_assert(json_is_true(at(at(reply, "usage"), "truncated")));
+        json_decref(reply);
+        check_error(rows[i].path, whole, 413, rows[i].param);
+        free(cut);
+        free(whole);
+    }
+    api_stop(&api);
+}
+END_TEST
+
 START_TEST(limits_of_texts_and_tokens_hold)
 {
     api_start(&api);
@@ -233,18 +346,23 @@ START_TEST(one_bad_result_leaves_the_batch_of_others_alone)
 }
 END_TEST
 
-/* The scheduler cuts batches by cost: whoever searches for words in many texts must not
- * make those wait who ask for little. */
-START_TEST(a_wide_search_costs_more_than_its_text)
+/* The scheduler cuts batches by cost, so that --batch-tokens bounds the memory of
+ * searches as well: a decoder's states hold 16 positions each at least. */
+START_TEST(a_search_costs_what_its_states_take)
 {
     api_start(&api);
     struct job *narrow = job_of("/v1/next-word", "{\"text\":\"the cat\",\"top_k\":3}");
     struct job *wide = job_of("/v1/next-word", "{\"text\":\"the cat\",\"top_k\":100}");
     struct job *tokens = job_of(
         "/v1/next-word", "{\"text\":\"the cat\",\"top_k\":100,\"unit\":\"token\"}");
+    struct job *words = job_of("/v1/next-word", "{\"text\":\"the cat\",\"top_k\":100,"
+                                                "\"model\":\"tiny-lstm\"}");
+    ck_assert_uint_ge(narrow->cost, 2 * 16 * 16);
     ck_assert_uint_gt(wide->cost, 5 * narrow->cost);
-    ck_assert_uint_lt(tokens->cost, narrow->cost);
-    ck_assert_uint_lt(64 * narrow->cost, (size_t)api.options.batch_tokens);
+    ck_assert_uint_lt(8 * narrow->cost, (size_t)api.options.batch_tokens);
+    ck_assert_uint_lt(tokens->cost, 16);
+    ck_assert_uint_lt(words->cost, 16); /* its words are tokens */
+    words->kind->free(words);
     tokens->kind->free(tokens);
     wide->kind->free(wide);
     narrow->kind->free(narrow);
@@ -377,6 +495,8 @@ START_TEST(every_failed_allocation_is_survived)
     json_set_alloc_funcs(malloc, free); /* jansson's own are not under test */
     api_start(&api);
     check_faults("/v1/sentiment", "{\"texts\":[\"a cat\",\"great\"]}");
+    check_faults("/v1/sentiment",
+                 "{\"texts\":[\"a cat\",\"great\"],\"text_pairs\":[\"a\",\"b\"]}");
     check_faults("/v1/next-word", "{\"text\":\"the cat\",\"top_k\":2}");
     check_faults("/v1/next-word", "{\"text\":\"the\",\"unit\":\"token\"}");
     check_faults("/v1/attention", "{\"text\":\"a cat\",\"heads\":[1,0]}");
@@ -389,13 +509,16 @@ int main(void)
 {
     const TTest *const tests[] = {
         refusals_name_the_field,
+        pairs_are_read_by_those_that_can,
+        tokens_of_a_pair_know_their_text,
+        what_is_too_long_is_cut_or_refused,
         limits_of_texts_and_tokens_hold,
         defaults_are_the_first_that_serve_and_an_encoder_for_attention,
         several_texts_are_the_single_answers_in_order,
         how_batches_are_cut_changes_no_byte,
         one_bad_request_leaves_the_batch_of_others_alone,
         one_bad_result_leaves_the_batch_of_others_alone,
-        a_wide_search_costs_more_than_its_text,
+        a_search_costs_what_its_states_take,
         a_job_nobody_waits_for_is_left_off,
         blanks_at_the_end_move_into_the_word,
         token_scores_are_a_distribution,
