@@ -1,11 +1,8 @@
 #include "model/nets/bert.h"
 
 #include "model/base/mem.h"
-#include "model/nets/attention.h"
-#include "model/nets/layers.h"
+#include "model/nets/encoder.h"
 
-#include <assert.h>
-#include <math.h>
 #include <string.h>
 
 struct bert_block {
@@ -16,253 +13,276 @@ struct bert_block {
 };
 
 struct bert {
-    struct net net;
-    struct embedding word, position, type; /* [V,D] [context,D] [n_types,D] */
-    struct norm norm;
+    struct encoder base;
+    struct embedding word, position, type; /* [V,W] [positions,W] [n_types,W] */
+    struct norm norm;                      /* [W] */
+    struct linear project;                 /* [D,W], without rows if W = D */
+    float *bias;              /* [N,2*context-1] MPNet's, by distance, or NULL */
     struct bert_block *block; /* [n_layers] */
-    struct linear pooler;     /* [D,D] */
-    struct linear classifier; /* [L,D] */
+};
+
+/* ---- names ----------------------------------------------------------------------- */
+
+static const struct names {
+    const char *prefix; /* of the bare encoder's tensors, present or absent */
+    const char *layers;
+    const char *query, *key, *value, *dense, *attention_norm;
+    const char *up, *down, *output_norm;
+    struct head_names labels, masked;
+    bool pools; /* the labels' own layer belongs to the bare encoder */
+} NAMES[] = {
+    [LAYOUT_BERT] = {.prefix = "bert.",
+                     .layers = "encoder.layer",
+                     .query = "attention.self.query",
+                     .key = "attention.self.key",
+                     .value = "attention.self.value",
+                     .dense = "attention.output.dense",
+                     .attention_norm = "attention.output.LayerNorm",
+                     .up = "intermediate.dense",
+                     .down = "output.dense",
+                     .output_norm = "output.LayerNorm",
+                     .labels = {"pooler.dense", NULL, "classifier", "classifier.bias",
+                                NULL},
+                     .masked = {"cls.predictions.transform.dense",
+                                "cls.predictions.transform.LayerNorm",
+                                "cls.predictions.decoder", "cls.predictions.bias",
+                                "cls.predictions.decoder.bias"},
+                     .pools = true},
+    [LAYOUT_DISTILBERT] = {.prefix = "distilbert.",
+                           .layers = "transformer.layer",
+                           .query = "attention.q_lin",
+                           .key = "attention.k_lin",
+                           .value = "attention.v_lin",
+                           .dense = "attention.out_lin",
+                           .attention_norm = "sa_layer_norm",
+                           .up = "ffn.lin1",
+                           .down = "ffn.lin2",
+                           .output_norm = "output_layer_norm",
+                           .labels = {"pre_classifier", NULL, "classifier",
+                                      "classifier.bias", NULL},
+                           .masked = {"vocab_transform", "vocab_layer_norm",
+                                      "vocab_projector", "vocab_projector.bias", NULL}},
+    [LAYOUT_ROBERTA] = {.prefix = "roberta.",
+                        .layers = "encoder.layer",
+                        .query = "attention.self.query",
+                        .key = "attention.self.key",
+                        .value = "attention.self.value",
+                        .dense = "attention.output.dense",
+                        .attention_norm = "attention.output.LayerNorm",
+                        .up = "intermediate.dense",
+                        .down = "output.dense",
+                        .output_norm = "output.LayerNorm",
+                        .labels = {"classifier.dense", NULL, "classifier.out_proj",
+                                   "classifier.out_proj.bias", NULL},
+                        .masked = {"lm_head.dense", "lm_head.layer_norm",
+                                   "lm_head.decoder", "lm_head.bias",
+                                   "lm_head.decoder.bias"}},
+    [LAYOUT_ELECTRA] = {.prefix = "electra.",
+                        .layers = "encoder.layer",
+                        .query = "attention.self.query",
+                        .key = "attention.self.key",
+                        .value = "attention.self.value",
+                        .dense = "attention.output.dense",
+                        .attention_norm = "attention.output.LayerNorm",
+                        .up = "intermediate.dense",
+                        .down = "output.dense",
+                        .output_norm = "output.LayerNorm",
+                        .labels = {"classifier.dense", NULL, "classifier.out_proj",
+                                   "classifier.out_proj.bias", NULL},
+                        .masked = {"generator_predictions.dense",
+                                   "generator_predictions.LayerNorm", "generator_lm_head",
+                                   "generator_lm_head.bias", NULL}},
+    [LAYOUT_MPNET] = {.prefix = "mpnet.",
+                      .layers = "encoder.layer",
+                      .query = "attention.attn.q",
+                      .key = "attention.attn.k",
+                      .value = "attention.attn.v",
+                      .dense = "attention.attn.o",
+                      .attention_norm = "attention.LayerNorm",
+                      .up = "intermediate.dense",
+                      .down = "output.dense",
+                      .output_norm = "output.LayerNorm",
+                      .labels = {"classifier.dense", NULL, "classifier.out_proj",
+                                 "classifier.out_proj.bias", NULL},
+                      .masked = {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder",
+                                 "lm_head.bias", "lm_head.decoder.bias"}},
+};
+
+/* Counters that old versions of transformers stored, and what BERT's training needed: the
+ * pooler where the head has no use for it, the head for the next sentence. */
+static const char *const IGNORED[] = {
+    "embeddings.position_ids", "embeddings.token_type_ids",   "pooler.dense.weight",
+    "pooler.dense.bias",       "cls.seq_relationship.weight", "cls.seq_relationship.bias",
 };
 
 /* ---- loading --------------------------------------------------------------------- */
-
-static const struct net_ops bert_ops;
 
 size_t bert_size(void)
 {
     return sizeof(struct bert);
 }
 
-static void load_qkv(struct builder *b, struct linear *l, size_t D)
-{
-    static const char *const weights[3] = {"attention.self.query.weight",
-                                           "attention.self.key.weight",
-                                           "attention.self.value.weight"};
-    static const char *const biases[3] = {"attention.self.query.bias",
-                                          "attention.self.key.bias",
-                                          "attention.self.value.bias"};
-    builder_matrix(b, &l->w, 3 * D, D);
-    l->bias = builder_floats(b, 3 * D);
-    for (size_t i = 0; i < 3 && b->rc == ERR_OK; i++) {
-        builder_rows(b, &l->w, weights[i], i * D, D);
-        builder_read(b, biases[i], D, l->bias + i * D);
-    }
-}
-
 static void load_block(struct builder *b, const struct config *c, size_t layer,
                        struct bert_block *p)
 {
+    const struct names *s = &NAMES[c->layout];
     size_t D = c->width, F = c->mlp_width;
-    builder_scope(b, "encoder.layer.%zu.", layer);
-    load_qkv(b, &p->qkv, D);
-    builder_linear(b, &p->dense, "attention.output.dense", D, D);
-    builder_norm(b, &p->attention_norm, "attention.output.LayerNorm", D, c->norm_eps);
-    builder_linear(b, &p->mlp.up, "intermediate.dense", F, D);
-    builder_linear(b, &p->mlp.down, "output.dense", D, F);
-    builder_norm(b, &p->output_norm, "output.LayerNorm", D, c->norm_eps);
+    const struct builder_part qkv[] = {{s->query, D}, {s->key, D}, {s->value, D}};
+    builder_scope(b, "%s.%zu.", s->layers, layer);
+    builder_stack(b, &p->qkv, qkv, 3, D, true);
+    builder_linear(b, &p->dense, s->dense, D, D);
+    builder_norm(b, &p->attention_norm, s->attention_norm, D, c->norm_eps);
+    builder_linear(b, &p->mlp.up, s->up, F, D);
+    builder_linear(b, &p->mlp.down, s->down, D, F);
+    builder_norm(b, &p->output_norm, s->output_norm, D, c->norm_eps);
     p->mlp.act = layer_act_of(b->k, c->act);
 }
 
-void bert_load(struct net *n, struct builder *b)
+static void load_embeddings(struct builder *b, const struct config *c, struct bert *m)
 {
-    struct bert *m = (struct bert *)n;
-    const struct config *c = &n->cfg;
-    size_t D = c->width;
-    n->ops = &bert_ops;
-    n->out_width = D;
-    assert(c->n_heads > 0 && c->width % c->n_heads == 0 && c->context > 0);
-    weights_prefix(b->w, "bert.");
-    weights_ignore(b->w, "embeddings.position_ids"); /* 0, 1, 2, ... */
+    size_t W = c->embedding_width;
     builder_scope(b, "embeddings.");
-    builder_embedding(b, &m->word, "word_embeddings.weight", c->vocab, D);
-    builder_embedding(b, &m->position, "position_embeddings.weight", c->context, D);
-    builder_embedding(b, &m->type, "token_type_embeddings.weight", c->n_types, D);
-    builder_norm(b, &m->norm, "LayerNorm", D, c->norm_eps);
-    m->block = builder_array(b, c->n_layers, sizeof *m->block);
-    for (size_t i = 0; i < c->n_layers && b->rc == ERR_OK; i++)
-        load_block(b, c, i, &m->block[i]);
+    head_words(b, c, "word_embeddings.weight", &m->word, &m->base.head);
+    builder_embedding(b, &m->position, "position_embeddings.weight",
+                      c->context + c->first_position, W);
+    if (c->n_types)
+        builder_embedding(b, &m->type, "token_type_embeddings.weight", c->n_types, W);
+    builder_norm(b, &m->norm, "LayerNorm", W, c->norm_eps);
     builder_scope(b, "%s", "");
-    builder_linear(b, &m->pooler, "pooler.dense", D, D);
-    weights_prefix(b->w, "");
-    builder_linear(b, &m->classifier, "classifier", c->n_labels, D);
+    if (W != c->width)
+        builder_linear(b, &m->project, "embeddings_project", c->width, W);
 }
 
-static void bert_done(struct net *n)
+/* The bucket of a key `distance` behind its query, if it is `behind`, or before it: half
+ * of the 32 for each side. Of those the first 8 are distances, the others grow by the
+ * square root of 2 up to 128 (T5's, Raffel et al. 2020). */
+static size_t bucket_of(size_t distance, bool behind)
 {
-    struct bert *m = (struct bert *)n;
-    for (size_t i = 0; m->block && i < n->cfg.n_layers; i++) {
+    enum { SIDE = 16, EXACT = 8 };
+    size_t bucket = distance;
+    if (distance >= EXACT) {
+        bucket = EXACT;
+        while (bucket < SIDE - 1 && distance * distance >= (size_t)EXACT * EXACT
+                                                               << (bucket + 1 - EXACT))
+            bucket++;
+    }
+    return behind ? bucket + SIDE : bucket;
+}
+
+static void load_bias(struct builder *b, const struct config *c, struct bert *m)
+{
+    struct embedding t = {0}; /* [n_buckets,N] */
+    size_t N = c->n_heads, span = c->context;
+    builder_embedding(b, &t, "encoder.relative_attention_bias.weight", c->n_buckets, N);
+    m->bias = builder_floats(b, N * (2 * span - 1));
+    for (size_t i = 0; t.table && m->bias && i < 2 * span - 1; i++) {
+        bool behind = i >= span;
+        size_t bucket = bucket_of(behind ? i + 1 - span : span - 1 - i, behind);
+        for (size_t h = 0; h < N; h++)
+            m->bias[h * (2 * span - 1) + i] = t.table[bucket * N + h];
+    }
+    mem_free(t.table);
+}
+
+static void bert_done(struct encoder *base)
+{
+    struct bert *m = (struct bert *)base;
+    for (size_t i = 0; m->block && i < base->net.cfg.n_layers; i++) {
         struct bert_block *p = &m->block[i];
         linear_done(&p->qkv);
         linear_done(&p->dense);
         norm_done(&p->attention_norm);
-        linear_done(&p->mlp.up);
-        linear_done(&p->mlp.down);
+        mlp_done(&p->mlp);
         norm_done(&p->output_norm);
     }
     mem_free(m->block);
     mem_free(m->word.table);
     mem_free(m->position.table);
     mem_free(m->type.table);
+    mem_free(m->bias);
     norm_done(&m->norm);
-    linear_done(&m->pooler);
-    linear_done(&m->classifier);
+    linear_done(&m->project);
 }
 
 /* ---- a pass ---------------------------------------------------------------------- */
 
-enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, BUF_PICKS, N_BUFS };
-
-static void buffer_sizes(const struct bert *m, size_t B, size_t T, size_t longest,
-                         size_t *floats)
+/* out [W] = the sum of the embeddings of one token; row [W] is scratch. */
+static void embed_token(const struct bert *m, const struct encoder_pass *p, size_t t,
+                        size_t position, float *row, float *out)
 {
-    const struct config *c = &m->net.cfg;
-    floats[BUF_X] = T * c->width;
-    floats[BUF_N] = T * c->width;
-    floats[BUF_QKV] = T * 3 * c->width;
-    floats[BUF_F] = layer_mlp_floats(&m->block[0].mlp, T);
-    floats[BUF_S] = attention_floats(B, c->n_heads, longest);
-    floats[BUF_PICKS] = layer_pick_floats(B);
-}
-
-static size_t bert_scratch_bytes(const struct net *n, size_t B, size_t T, size_t longest,
-                                 enum net_want want)
-{
-    (void)want;
-    size_t floats[N_BUFS];
-    buffer_sizes((const struct bert *)n, B, T, longest, floats);
-    return layer_scratch(floats, N_BUFS);
-}
-
-/* One forward pass. rows: how many rows of x are still worked on. */
-struct pass {
-    const struct bert *m;
-    const struct net_batch *batch;
-    struct exec *x;
-    float *buf[N_BUFS];
-    size_t rows, longest;
-    size_t *picks; /* [B] the first position, which the classifier reads */
-};
-
-static void embed(const struct pass *p)
-{
-    const struct net_batch *batch = p->batch;
-    const struct kernels *k = p->x->k;
-    size_t D = p->m->net.cfg.width;
-    for (size_t b = 0; b < batch->B; b++)
-        for (size_t t = batch->starts[b]; t < batch->starts[b + 1]; t++) {
-            float *x = p->buf[BUF_X] + t * D, *more = p->buf[BUF_N];
-            layer_embed(k, &p->m->word, (size_t)batch->ids[t], x);
-            layer_embed(k, &p->m->type, batch->types ? batch->types[t] : 0, more);
-            k->add(D, more, x);
-            layer_embed(k, &p->m->position, t - batch->starts[b], more);
-            k->add(D, more, x);
-        }
-    layer_norm(p->x, &p->m->norm, p->rows, p->buf[BUF_X], p->buf[BUF_X]);
-}
-
-/* Keeps the first row of each sequence only. */
-static void keep_first(struct pass *p)
-{
-    if (p->rows == p->batch->B)
-        return;
-    layer_keep(p->batch, p->picks, p->m->net.cfg.width, p->buf[BUF_X]);
-    p->rows = p->batch->B;
-}
-
-/* x = norm(x + dense(attention(x))); x = norm(x + mlp(x)). With `first`, keys and values
- * of all rows, but everything behind them of the first rows only. */
-static void run_block(struct pass *p, size_t layer, bool first)
-{
-    const struct bert_block *m = &p->m->block[layer];
-    size_t D = p->m->net.cfg.width, N = p->m->net.cfg.n_heads, E = D / N;
-    float *x = p->buf[BUF_X], *n = p->buf[BUF_N];
-    layer_linear(p->x, &m->qkv, p->rows, x, p->buf[BUF_QKV]);
-    struct attention a = {.N = N,
-                          .K = N,
-                          .E = E,
-                          .scale = (float)(1 / sqrt((double)E)),
-                          .layer = layer,
-                          .batch = p->batch,
-                          .picks = first ? p->picks : NULL,
-                          .qkv = p->buf[BUF_QKV],
-                          .out = n};
-    attention_run(&a, p->longest, p->buf[BUF_S], p->x);
-    if (first)
-        keep_first(p);
-    layer_linear_add(p->x, &m->dense, p->rows, n, x);
-    layer_norm(p->x, &m->attention_norm, p->rows, x, x);
-    layer_mlp(p->x, &m->mlp, p->rows, x, p->buf[BUF_F], x);
-    layer_norm(p->x, &m->output_norm, p->rows, x, x);
-}
-
-static void run(struct pass *p, float *y)
-{
-    const struct bert *m = p->m;
-    const struct config *c = &m->net.cfg;
-    const struct trace *trace = p->x->trace;
-    bool all = trace && (trace->attention || trace->hidden);
-    float *x = p->buf[BUF_X], *n = p->buf[BUF_N];
-    p->picks = memset(p->buf[BUF_PICKS], 0, p->batch->B * sizeof *p->picks);
-    embed(p);
-    for (size_t i = 0; i < c->n_layers; i++) {
-        layer_trace_hidden(&m->net, p->batch, p->x, i, c->width, x);
-        run_block(p, i, !all && i + 1 == c->n_layers);
+    const struct kernels *k = p->exec->k;
+    size_t W = m->word.D;
+    layer_embed(k, &m->word, (size_t)p->batch->ids[t], out);
+    if (m->type.table) {
+        layer_embed(k, &m->type, p->batch->types ? p->batch->types[t] : 0, row);
+        k->add(W, row, out);
     }
-    if (all)
-        layer_trace_hidden(&m->net, p->batch, p->x, c->n_layers, c->width, x);
-    keep_first(p);
-    layer_linear_act(p->x, &m->pooler, p->x->k->tanh, p->rows, x, n);
-    layer_linear(p->x, &m->classifier, p->rows, n, y);
+    layer_embed(k, &m->position, position, row);
+    k->add(W, row, out);
 }
 
-static enum err_code check(const struct net *n, const struct net_batch *batch,
-                           enum net_want want, size_t longest, struct err *err)
+/* Where positions don't begin at 0, the row before the first stands for the pad token
+ * (its id is the same number), which a text may hold and which doesn't count. */
+static void embed(const struct encoder_pass *p)
 {
-    if (want != NET_LABELS)
-        return err_set(err, ERR_TASK, "a %s gives labels only", n->cfg.architecture);
-    if (batch->states)
-        return err_set(err, ERR_TASK, "a %s has no states", n->cfg.architecture);
-    if (longest > n->cfg.context)
-        return err_set(err, ERR_LIMIT, "%zu tokens exceed the context of %zu positions",
-                       longest, n->cfg.context);
-    size_t T = batch->starts[batch->B];
-    for (size_t t = 0; batch->types && t < T; t++)
-        if (batch->types[t] >= n->cfg.n_types)
-            return err_set(err, ERR_INPUT, "token type %u, the model has %zu",
-                           (unsigned)batch->types[t], n->cfg.n_types);
-    return ERR_OK;
+    const struct bert *m = (const struct bert *)p->m;
+    const struct net_batch *batch = p->batch;
+    size_t first = m->base.net.cfg.first_position, W = m->word.D;
+    bool projects = m->project.w.N > 0;
+    float *e = projects ? p->n : p->x;
+    for (size_t b = 0; b < batch->B; b++) {
+        size_t position = first;
+        for (size_t t = batch->starts[b]; t < batch->starts[b + 1]; t++) {
+            bool pad = first && (size_t)batch->ids[t] == first - 1;
+            embed_token(m, p, t, pad ? first - 1 : position, p->extra, e + t * W);
+            position += !pad;
+        }
+    }
+    layer_norm(p->exec, &m->norm, p->rows, e, e);
+    if (projects)
+        layer_linear(p->exec, &m->project, p->rows, e, p->x);
 }
 
-static enum err_code bert_forward(const struct net *n, const struct net_batch *batch,
-                                  enum net_want want, float *y, struct exec *x,
-                                  struct err *err)
+/* x = norm(x + dense(attention(x))); x = norm(x + mlp(x)). */
+static void run_block(struct encoder_pass *p, size_t layer, const size_t *picks)
 {
-    struct pass p = {.m = (const struct bert *)n,
-                     .batch = batch,
-                     .x = x,
-                     .rows = batch->starts[batch->B]};
-    size_t floats[N_BUFS], mark = arena_mark(x->tmp);
-    enum err_code rc = layer_check(n, batch, x, &p.longest, err);
-    if (rc == ERR_OK)
-        rc = check(n, batch, want, p.longest, err);
-    if (rc != ERR_OK)
-        return rc;
-    buffer_sizes(p.m, batch->B, p.rows, p.longest, floats);
-    rc = layer_take(x->tmp, floats, N_BUFS, p.buf, err);
-    if (rc == ERR_OK)
-        run(&p, y);
-    arena_rewind(x->tmp, mark);
-    return rc;
+    const struct bert *m = (const struct bert *)p->m;
+    const struct bert_block *block = &m->block[layer];
+    struct attention a = {
+        .layer = layer, .bias = m->bias, .bias_span = m->base.net.cfg.context};
+    layer_linear(p->exec, &block->qkv, p->rows, p->x, p->qkv);
+    encoder_attend(p, &a, picks);
+    layer_linear_add(p->exec, &block->dense, p->rows, p->n, p->x);
+    layer_norm(p->exec, &block->attention_norm, p->rows, p->x, p->x);
+    layer_mlp(p->exec, &block->mlp, p->rows, p->x, p->f, p->x);
+    layer_norm(p->exec, &block->output_norm, p->rows, p->x, p->x);
 }
 
-static enum err_code bert_logits(const struct net *n, size_t R, const float *h, float *y,
-                                 struct exec *x, struct err *err)
+/* ---- the front door -------------------------------------------------------------- */
+
+void bert_load(struct net *n, struct builder *b)
 {
-    (void)R, (void)h, (void)y, (void)x;
-    return err_set(err, ERR_TASK, "a %s is no language model", n->cfg.architecture);
+    static const struct head_biases biases = {true, true, true};
+    struct bert *m = (struct bert *)n;
+    const struct config *c = &n->cfg;
+    const struct names *s = &NAMES[c->layout];
+    bool labels = c->head == HEAD_LABELS;
+    encoder_init(&m->base);
+    m->base.done = bert_done;
+    m->base.embed = embed;
+    m->base.block = run_block;
+    m->base.extra = c->embedding_width;
+    weights_prefix(b->w, s->prefix);
+    for (size_t i = 0; i < sizeof IGNORED / sizeof IGNORED[0]; i++)
+        weights_ignore(b->w, IGNORED[i]);
+    load_embeddings(b, c, m);
+    if (c->n_buckets)
+        load_bias(b, c, m);
+    m->block = builder_array(b, c->n_layers, sizeof *m->block);
+    for (size_t i = 0; i < c->n_layers && b->rc == ERR_OK; i++)
+        load_block(b, c, i, &m->block[i]);
+    m->base.mlp = m->block ? &m->block[0].mlp : NULL;
+    head_load(b, c, labels ? &s->labels : &s->masked, &biases,
+              labels && s->pools ? s->prefix : "", "embeddings.word_embeddings.weight",
+              &m->base.head);
 }
-
-static const struct net_ops bert_ops = {.scratch_bytes = bert_scratch_bytes,
-                                        .forward = bert_forward,
-                                        .logits = bert_logits,
-                                        .done = bert_done};

@@ -1,5 +1,6 @@
-/* BERT: the encoder of Devlin et al. 2019 in the layout of transformers'
- * BertForSequenceClassification (post-norm blocks, pooler, classifier). See net.h. */
+/* BERT: the post-norm encoders that grew out of Devlin et al. 2019, in the layouts of
+ * transformers' Bert, DistilBert, Roberta (with XLMRoberta and Camembert), Electra and
+ * MPNet: as ForSequenceClassification, as ForMaskedLM and bare. See net.h. */
 #ifndef SEQ_NETS_BERT_H
 #define SEQ_NETS_BERT_H
 

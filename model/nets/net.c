@@ -6,6 +6,7 @@
 #include "model/nets/decoder.h"
 #include "model/nets/gpt2.h"
 #include "model/nets/llama.h"
+#include "model/nets/modernbert.h"
 #include "model/nets/rnn.h"
 
 /* One row per architecture. */
@@ -18,6 +19,7 @@ static const struct row {
     {ARCH_GPT2, decoder_size, gpt2_load},
     {ARCH_LLAMA, decoder_size, llama_load},
     {ARCH_BERT, bert_size, bert_load},
+    {ARCH_MODERNBERT, modernbert_size, modernbert_load},
 };
 
 static const struct row *find(enum arch arch)
