@@ -45,9 +45,9 @@ struct config_family {
     enum err_code (*check)(const json_t *root, struct config *c, struct err *err);
 };
 
-extern const struct config_family CONFIG_RNN, CONFIG_GPT2, CONFIG_BERT,
-    CONFIG_DISTILBERT, CONFIG_ROBERTA, CONFIG_XLM_ROBERTA, CONFIG_CAMEMBERT,
-    CONFIG_ELECTRA, CONFIG_MPNET, CONFIG_MODERNBERT;
+extern const struct config_family CONFIG_RNN, CONFIG_GPT2, CONFIG_LLAMA, CONFIG_MISTRAL,
+    CONFIG_QWEN2, CONFIG_QWEN3, CONFIG_BERT, CONFIG_DISTILBERT, CONFIG_ROBERTA,
+    CONFIG_XLM_ROBERTA, CONFIG_CAMEMBERT, CONFIG_ELECTRA, CONFIG_MPNET, CONFIG_MODERNBERT;
 
 struct config_architecture {
     const char *name;

@@ -50,6 +50,8 @@ static void describe(const struct config *c, char text[TEXT_BYTES])
             c->output_bias, c->qk_norm);
     describe_rope(out, "rope", &c->rope);
     describe_rope(out, "window_rope", &c->window_rope);
+    fprintf(out, "yarn fast=%g slow=%g attention=%g\n", c->rope.beta_fast,
+            c->rope.beta_slow, c->rope.attention_factor);
     fprintf(out, "ids bos=%d eos=%d pad=%d\n", c->bos_id, c->eos_id, c->pad_id);
     fprintf(out, "ends");
     for (size_t i = 0; i < c->n_eos; i++)
