@@ -8,8 +8,10 @@ PREFIX   ?= /usr/local
 B        := build/$(FLAVOUR)
 JOBS     := $(shell nproc)
 WERROR   ?= $(if $(CI),-Werror)
+# Any flavour of libcurl will do; they exclude each other.
+CURL_PACKAGE := $(if $(shell pkg-config --exists libcurl 2>/dev/null && echo yes),,libcurl4-gnutls-dev)
 PACKAGES := libmicrohttpd-dev libjansson-dev libopenblas-pthread-dev libpcre2-dev \
-            libutf8proc-dev check pkg-config gcc libc6-dev make curl
+            libutf8proc-dev libgnutls28-dev $(CURL_PACKAGE) check pkg-config gcc libc6-dev make curl
 
 CPPFLAGS := -D_GNU_SOURCE -I. -I$(B) -DSEQD_VERSION='"$(VERSION)"'
 CFLAGS   ?= -O2 -g
@@ -23,22 +25,27 @@ override LDFLAGS += $(SAN_$(FLAVOUR)) -Wl,-z,relro,-z,now
 
 LIBS_MODEL  := $(shell pkg-config --libs jansson libpcre2-8 libutf8proc openblas 2>/dev/null) -lm -pthread
 LIBS_SERVER := $(shell pkg-config --libs libmicrohttpd 2>/dev/null)
+LIBS_PULL   := $(shell pkg-config --libs libcurl gnutls jansson 2>/dev/null)
+LIBS_HASH   := $(shell pkg-config --libs gnutls 2>/dev/null)
 LIBS_TEST   := $(shell pkg-config --libs check 2>/dev/null)
 
 MODEL_SRC  := $(wildcard model/*.c model/*/*.c)
-SERVER_SRC := $(wildcard server/*.c server/api/*.c server/web/*.c)
+# `seqd pull` is a program of its own, because libcurl brings some 30 shared libraries.
+PULL_SRC   := $(addprefix server/hub/,main.c pull.c blob.c files.c transfer.c digest.c progress.c)
+SERVER_SRC := $(filter-out $(PULL_SRC),$(wildcard server/*.c server/*/*.c))
 UNIT_SRC   := $(wildcard tests/unit/test_*.c tests/golden/test_*.c)
 HTTP_SRC   := $(wildcard tests/http/test_*.c)
 HTTP_LIB   := $(filter-out $(HTTP_SRC),$(wildcard tests/http/*.c))
 MODEL_OBJ  := $(MODEL_SRC:%.c=$B/%.o)
 SERVER_OBJ := $(SERVER_SRC:%.c=$B/%.o)
+PULL_OBJ   := $(PULL_SRC:%.c=$B/%.o) $(addprefix $B/server/hub/,repo.o settings.o cache.o) $B/server/buf.o
 TESTS      := $(UNIT_SRC:%.c=$B/%) $(HTTP_SRC:%.c=$B/%) tests/http/readme.sh
 
 .PHONY: all run test bench lint fuzz format san tsan docker install clean help packages tests evaluate
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $B/seqd
+all: $B/seqd $B/seqd-pull
 
 help:
 	@echo 'make            build build/release/seqd'
@@ -83,6 +90,9 @@ $B/libseq.a: $(MODEL_OBJ)
 $B/seqd: $(SERVER_OBJ) $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_SERVER) $(LIBS_MODEL)
 
+$B/seqd-pull: $(PULL_OBJ) $B/libseq.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_PULL)
+
 $B/tests/unit/%: $B/tests/unit/%.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_TEST) $(LIBS_MODEL)
 
@@ -93,8 +103,8 @@ $B/tests/unit/test_server_%: $B/tests/unit/test_server_%.o $(filter-out $B/serve
 $B/tests/golden/%: $B/tests/golden/%.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_TEST) $(LIBS_MODEL)
 
-$B/tests/http/%: $B/tests/http/%.o $(HTTP_LIB:%.c=$B/%.o) $B/libseq.a $B/seqd
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out $B/seqd,$^) $(LIBS_TEST) $(LIBS_MODEL)
+$B/tests/http/%: $B/tests/http/%.o $(HTTP_LIB:%.c=$B/%.o) $B/libseq.a $B/seqd $B/seqd-pull
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out $B/seqd $B/seqd-pull,$^) $(LIBS_TEST) $(LIBS_MODEL) $(LIBS_HASH)
 
 $B/tests/bench/%: $B/tests/bench/%.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
@@ -103,7 +113,7 @@ $B/weights/training/evaluate: $B/weights/training/evaluate.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
 
 # ---- checking -----------------------------------------------------------------------
-tests: $(TESTS) $B/seqd
+tests: $(TESTS) $B/seqd $B/seqd-pull
 
 # Every test program prints libcheck's line; run.sh adds them up.
 test: packages
@@ -117,10 +127,10 @@ san: packages
 # The threaded parts: crew, scheduler, the daemon itself.
 TSAN_TESTS := $(filter %test_crew %test_server_scheduler %test_nets_threads %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
 tsan: packages
-	@$(MAKE) -s -j$(JOBS) FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd $(TSAN_TESTS:$B/%=build/tsan/%)
+	@$(MAKE) -s -j$(JOBS) FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd build/tsan/seqd-pull $(TSAN_TESTS:$B/%=build/tsan/%)
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)
 
-LINT_SRC := $(MODEL_SRC) $(SERVER_SRC) $(UNIT_SRC) $(HTTP_SRC) $(HTTP_LIB) \
+LINT_SRC := $(MODEL_SRC) $(SERVER_SRC) $(PULL_SRC) $(UNIT_SRC) $(HTTP_SRC) $(HTTP_LIB) \
             $(wildcard tests/bench/*.c tests/fuzz/*.c weights/training/*.c)
 LINT_HDR := $(filter-out %_tables.h,$(wildcard model/*.h model/*/*.h server/*.h server/*/*.h tests/*/*.h))
 
@@ -174,7 +184,7 @@ docker:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/seqd
-	install -m 755 $B/seqd $(DESTDIR)$(PREFIX)/bin/seqd
+	install -m 755 $B/seqd $B/seqd-pull $(DESTDIR)$(PREFIX)/bin/
 	for d in weights/*/config.json; do d=$${d%/config.json}; \
 	    install -d $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}; \
 	    install -m 644 $$d/* $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}/ || exit 1; done
