@@ -1,9 +1,8 @@
 /* The front door on the tiny models of tests/fixtures/models: answers equal PyTorch's
  * (expect.json), and do not depend on what else is computed. */
 #include "model/seq.h"
-#include "tests/suite.h"
+#include "tests/unit/tiny_models.h"
 
-#include <jansson.h>
 #include <ctype.h>
 #include <math.h>
 #include <pthread.h>
@@ -14,57 +13,6 @@ static const char *const text_list[] = {
     "the cat sat on the", "I loved every minute of it", "not great, not terrible",
     "don't you think so?", "a caf\xc3\xa9, not great"};
 enum { TEXTS = sizeof text_list / sizeof *text_list };
-
-struct fixture {
-    struct seq_model *m;
-    struct seq_worker *w;
-    struct err err;
-};
-
-static struct fixture open_fixture(const char *name, const char *cpu)
-{
-    struct fixture f = {0};
-    char dir[200];
-    snprintf(dir, sizeof dir, "tests/fixtures/models/%s", name);
-    struct seq_load_options opt = {.cpu = cpu};
-    enum err_code code = seq_model_load(dir, &opt, &f.m, &f.err);
-    ck_assert_msg(code == ERR_OK, "%s: %s", dir, f.err.msg);
-    ck_assert_int_eq(seq_worker_new(NULL, &f.w, &f.err), ERR_OK);
-    return f;
-}
-
-static void close_fixture(struct fixture *f)
-{
-    seq_worker_free(f->w);
-    seq_model_unref(f->m);
-}
-
-static struct seq_tokens tokenize(struct fixture *f, enum seq_task task, const char *text)
-{
-    struct seq_tokens t = {0};
-    enum err_code code =
-        seq_tokenize(f->m, task, text, strlen(text), SEQ_KEEP_START, &t, &f->err);
-    ck_assert_msg(code == ERR_OK, "%s", f->err.msg);
-    return t;
-}
-
-static json_t *expected(const char *name)
-{
-    char path[200];
-    snprintf(path, sizeof path, "tests/fixtures/models/%s/expect.json", name);
-    json_t *all = json_load_file(path, 0, NULL);
-    ck_assert_ptr_nonnull(all);
-    ck_assert_uint_eq(json_array_size(all), TEXTS);
-    return all;
-}
-
-static void check_ids(const json_t *row, const struct seq_tokens *t)
-{
-    const json_t *ids = json_object_get(row, "ids");
-    ck_assert_uint_eq(json_array_size(ids), t->n);
-    for (size_t i = 0; i < t->n; i++)
-        ck_assert_int_eq(json_integer_value(json_array_get(ids, i)), t->at[i].id);
-}
 
 /* ---- equal to PyTorch ------------------------------------------------------------ */
 
