@@ -31,6 +31,7 @@ LSTM, GRU, RNN = "lstm", "gru", "rnn"
 
 def write(name, config, tensors, texts, expected, types=None):
     folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / "expected").mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     save_file({k: v.contiguous() for k, v in tensors.items()},
@@ -269,7 +270,6 @@ def first_names(tensors):
 
 
 def main():
-    shutil.rmtree(HERE, ignore_errors=True)
     lm, short = [1, 5, 17, 150], [1, 2, 17, 40, 9]
     base = {"vocab_size": 37, "embedding_dim": 12, "hidden_size": 20, "num_layers": 1}
     two = {**base, "num_layers": 2}
