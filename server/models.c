@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "server/clock.h"
+#include "server/hub/hub.h"
+#include "server/hub/repo.h"
 
 /* ---- loading --------------------------------------------------------------------- */
 
@@ -34,14 +36,16 @@ static void *load(void *arg)
     return NULL;
 }
 
-/* The folder's own name, also of "." and "x/..". */
+/* The folder's own name, also of "." and "x/.."; in the hub's cache the repository's. */
 static enum err_code name_model(struct model *m, const char *dir, struct err *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], repository[REPO_NAME_BYTES];
     if (!realpath(dir, path))
         return err_set(err, ERR_IO, "%s: %s", dir, strerror(errno));
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
+    if (hub_model_name(path, repository))
+        name = repository;
     if (!*name)
         return err_set(err, ERR_INPUT, "%s: a model's folder needs a name", dir);
     if (utf8_valid(name, strlen(name)) != strlen(name))

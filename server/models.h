@@ -1,4 +1,5 @@
-/* Models: what is loaded, by name. A model's name is its folder's name.
+/* Models: what is loaded, by name. A model's name is its folder's name, or that of the
+ * repository whose snapshot the folder is in the hub's cache.
  *
  * Filled once at start (one thread per folder), then read by every thread without a lock.
  */

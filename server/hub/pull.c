@@ -10,8 +10,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
-
 #include "model/seq.h"
 #include "server/buf.h"
 #include "server/hub/blob.h"
@@ -27,7 +25,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 enum { RETRIES = 5, RETRIES_MAX = 100, URL_BYTES = 2048 };
 
 static const char HELP[] =
-    "usage: seqd pull [options] ORG/NAME[@REVISION]\n"
+    "usage: seqd pull [options] ORG/NAME[@REVISION]...\n"
     "\n"
     "Downloads what seqd needs of a model repository into the cache that Python's\n"
     "huggingface_hub uses too, and prints the folder. `seqd ORG/NAME` then serves it.\n"
@@ -361,14 +359,15 @@ static enum err_code run(struct pull *p, struct err *err)
 
 /* What the arguments say, borrowed. */
 struct arguments {
-    const char *repo, *revision, *cache_dir, *retries;
+    const char **repos;
+    size_t n_repos;
+    const char *revision, *cache_dir, *retries;
     bool help;
 };
 
-/* --name VALUE or --name=VALUE at argv[*i]; true if it was that, *value NULL if the value
- * is missing. */
-static bool flag(const char *name, int argc, char *const *argv, int *i,
-                 const char **value)
+/* --name VALUE or --name=VALUE at argv[*i], which moves to the value; "" if it's missing.
+ */
+static bool flag(const char *name, char *const *argv, int *i, const char **value)
 {
     size_t n = strlen(name);
     const char *arg = argv[*i];
@@ -377,39 +376,41 @@ static bool flag(const char *name, int argc, char *const *argv, int *i,
     if (arg[n])
         *value = arg + n + 1;
     else
-        *value = *i + 1 < argc ? argv[++*i] : NULL;
+        *value = argv[*i + 1] ? argv[++*i] : "";
     return true;
 }
 
 static enum err_code read_arguments(int argc, char *const *argv, struct arguments *a,
                                     struct err *err)
 {
+    a->repos = mem_zero((size_t)argc + 1, sizeof *a->repos);
+    if (!a->repos)
+        return err_set(err, ERR_NOMEM, "out of memory for the arguments");
     for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i], *value = "";
+        const char *arg = argv[i], **value = NULL;
         if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
             a->help = true;
-        else if (flag("--revision", argc, argv, &i, &value))
-            a->revision = value;
-        else if (flag("--cache-dir", argc, argv, &i, &value))
-            a->cache_dir = value;
-        else if (flag("--retries", argc, argv, &i, &value))
-            a->retries = value;
+        else if (flag("--revision", argv, &i, &a->revision))
+            value = &a->revision;
+        else if (flag("--cache-dir", argv, &i, &a->cache_dir))
+            value = &a->cache_dir;
+        else if (flag("--retries", argv, &i, &a->retries))
+            value = &a->retries;
         else if (arg[0] == '-')
             return err_set(err, ERR_INPUT, "unknown option %s", arg);
-        else if (a->repo)
-            return err_set(err, ERR_INPUT, "one repository at a time: %s and %s", a->repo,
-                           arg);
         else
-            a->repo = arg;
-        if (!value || (!*value && arg[0] == '-' && arg[1] == '-' && !a->help))
+            a->repos[a->n_repos++] = arg;
+        if (value && !**value)
             return err_set(err, ERR_INPUT, "%s needs a value", arg);
     }
+    if (!a->help && a->n_repos == 0)
+        return err_set(err, ERR_INPUT, "name a repository: seqd pull ORG/NAME");
     return ERR_OK;
 }
 
 static enum err_code read_retries(const char *text, unsigned *out, struct err *err)
 {
-    char *end;
+    char *end = NULL;
     unsigned long value = text ? strtoul(text, &end, 10) : RETRIES;
     if (text && (*text < '0' || *text > '9' || *end || value > RETRIES_MAX))
         return err_set(err, ERR_INPUT, "--retries: want 0 to %d, found %.40s",
@@ -418,14 +419,14 @@ static enum err_code read_retries(const char *text, unsigned *out, struct err *e
     return ERR_OK;
 }
 
-static enum err_code prepare(const struct arguments *a, char *const *env, struct pull *p,
-                             struct err *err)
+/* Everything about one repository that needs no network. */
+static enum err_code prepare(const struct arguments *a, const char *repo,
+                             char *const *env, struct pull *p, struct err *err)
 {
-    if (!a->repo)
-        return err_set(err, ERR_INPUT, "name a repository: seqd pull ORG/NAME");
-    enum err_code code = repo_parse(a->repo, &p->repo, err);
-    if (code == ERR_OK && a->revision && strchr(a->repo, '@'))
-        code = err_set(err, ERR_INPUT, "%s and --revision %s: which of them?", a->repo,
+    *p = (struct pull){.own_cache = a->cache_dir != NULL};
+    enum err_code code = repo_parse(repo, &p->repo, err);
+    if (code == ERR_OK && a->revision && strchr(repo, '@'))
+        code = err_set(err, ERR_INPUT, "%s and --revision %s: which of them?", repo,
                        a->revision);
     if (code == ERR_OK && a->revision)
         code = repo_set_revision(&p->repo, a->revision, err);
@@ -433,31 +434,46 @@ static enum err_code prepare(const struct arguments *a, char *const *env, struct
         code = read_retries(a->retries, &p->retries, err);
     if (code == ERR_OK)
         code = settings_read(env, &p->settings, err);
-    p->own_cache = a->cache_dir != NULL;
     return code == ERR_OK ? cache_of(a->cache_dir ? a->cache_dir : p->settings.cache,
                                      &p->repo, &p->cache, err)
                           : code;
 }
 
+static int show_help(void)
+{
+    return fputs(HELP, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+/* All names are looked at before the first download. */
+static int pull_all(const struct arguments *a, char *const *env)
+{
+    struct pull pull;
+    for (size_t i = 0; i < 2 * a->n_repos; i++) {
+        bool checking = i < a->n_repos;
+        struct err err = {0};
+        enum err_code code = prepare(a, a->repos[i % a->n_repos], env, &pull, &err);
+        if (code == ERR_OK && !checking)
+            code = run(&pull, &err);
+        if (code == ERR_OK)
+            continue;
+        fprintf(stderr, "seqd pull: %s\n", err.msg);
+        return checking ? EXIT_USAGE : EXIT_FAILED;
+    }
+    return EXIT_OK;
+}
+
 int pull_main(int argc, char *const *argv, char *const *env)
 {
-    struct pull pull = {0};
     struct arguments a = {0};
     struct err err = {0};
-    enum err_code code = read_arguments(argc, argv, &a, &err);
-    if (code == ERR_OK && a.help)
-        return fputs(HELP, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
-    if (code == ERR_OK)
-        code = prepare(&a, env, &pull, &err);
-    if (code != ERR_OK) {
-        fprintf(stderr, "seqd pull: %s\nseqd pull --help shows all options\n", err.msg);
-        return EXIT_USAGE;
-    }
+    int status;
     signal(SIGPIPE, SIG_IGN);
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    code = run(&pull, &err);
-    curl_global_cleanup();
-    if (code != ERR_OK)
-        fprintf(stderr, "seqd pull: %s\n", err.msg);
-    return code == ERR_OK ? EXIT_OK : EXIT_FAILED;
+    if (read_arguments(argc, argv, &a, &err) != ERR_OK) {
+        fprintf(stderr, "seqd pull: %s\nseqd pull --help shows all options\n", err.msg);
+        status = EXIT_USAGE;
+    } else {
+        status = a.help ? show_help() : pull_all(&a, env);
+    }
+    mem_free(a.repos);
+    return status;
 }

@@ -91,6 +91,7 @@ enum err_code transfer_new(const struct settings *settings, unsigned retries,
         return err_set(err, ERR_NOMEM, "out of memory for a connection");
     t->settings = settings;
     t->retries = retries;
+    curl_global_init(CURL_GLOBAL_DEFAULT); /* counted */
     t->curl = curl_easy_init();
     if (!t->curl || !make_headers(t)) {
         transfer_free(t);
@@ -112,6 +113,7 @@ void transfer_free(struct transfer *t)
     curl_slist_free_all(t->plain);
     curl_slist_free_all(t->with_token);
     curl_easy_cleanup(t->curl);
+    curl_global_cleanup();
     mem_free(t);
 }
 

@@ -42,10 +42,10 @@ only() { # header, regular expression of the files that may include it
     done
 }
 only 'microhttpd\.h' '^server/http\.[ch]$'
-only 'jansson\.h' '^(model/load/|server/json_read\.[ch]$|server/hub/files\.c$|server/api/|server/options)'
+only 'jansson\.h' '^(model/load/|server/json_read\.[ch]$|server/hub/files\.c$|server/commands/tokenize\.c$|server/api/|server/options)'
 only 'cblas\.h' '^model/kernels/'
 only '[a-z0-9]*intrin\.h' '^model/kernels/'
 only 'pcre2\.h' '^model/text/'
-only 'curl/.*' '^server/hub/'
-only 'gnutls/.*' '^server/hub/'
+only 'curl/.*' '^server/hub/transfer\.c$'
+only 'gnutls/.*' '^server/hub/digest\.c$'
 exit $bad
