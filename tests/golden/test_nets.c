@@ -1,5 +1,6 @@
 /* The nets against PyTorch: every folder of tests/golden/nets with every kernel variant
- * of this machine, all texts of a folder in one ragged batch, watched through all hooks.
+ * of this machine, all texts of a folder in one ragged batch, watched through all hooks;
+ * nets that have states also piece by piece.
  * Bounds: logits 1e-4 of the largest of their row, attention, states and gates 1e-5. */
 #include "tests/suite.h"
 #include "tests/unit/fixture.h"
@@ -38,11 +39,13 @@ static void read_lines(const char *dir, const char *name, struct texts *t, bool 
     free(text);
 }
 
-static void read_texts(const char *dir, struct texts *t, bool typed)
+static void read_texts(const char *dir, struct texts *t)
 {
-    *t = (struct texts){.typed = typed};
+    char *types = fixture_text(dir, "types");
+    *t = (struct texts){.typed = types != NULL};
+    free(types);
     read_lines(dir, "ids", t, false);
-    if (typed)
+    if (t->typed)
         read_lines(dir, "types", t, true);
 }
 
@@ -76,6 +79,7 @@ struct golden {
     float *hidden[SEQS_MAX];                            /* [layers+1,T,D] */
     float *h[SEQS_MAX], *c[SEQS_MAX], *gates[SEQS_MAX]; /* [layers,directions,T,.] */
     size_t map_layers, map_heads, directions, G;
+    size_t texts[SEQS_MAX]; /* which text a sequence of the pass is */
     size_t seen_rows, seen_hidden, seen_steps;
     double worst_attention, worst_state, worst_hidden;
 };
@@ -109,36 +113,43 @@ static void raise_to(double *worst, double d)
     *worst = d > *worst ? d : *worst;
 }
 
+static bool causal(const struct golden *g)
+{
+    enum arch arch = g->l.net->cfg.arch;
+    return arch == ARCH_GPT2 || arch == ARCH_LLAMA;
+}
+
 static void see_attention(void *arg, size_t seq, size_t layer, size_t head, size_t query,
                           size_t n_keys, const float *p)
 {
     struct golden *g = arg;
     bool pools = g->l.net->cfg.arch == ARCH_RNN;
-    size_t T = length(g, seq), rows = pools ? 1 : T;
+    size_t b = g->texts[seq], T = length(g, b), rows = pools ? 1 : T;
     ck_assert_uint_lt(layer, g->map_layers);
     ck_assert_uint_lt(head, g->map_heads);
     ck_assert_uint_lt(query, rows);
-    ck_assert_uint_eq(n_keys, g->l.net->cfg.arch == ARCH_GPT2 ? query + 1 : T);
-    ck_assert_ptr_nonnull(g->attention[seq]);
+    ck_assert_uint_eq(n_keys, causal(g) ? query + 1 : T);
+    g->seen_rows++;
+    if (!g->attention[b])
+        return;
     const float *want =
-        g->attention[seq] + ((layer * g->map_heads + head) * rows + query) * T;
+        g->attention[b] + ((layer * g->map_heads + head) * rows + query) * T;
     raise_to(&g->worst_attention, difference(n_keys, p, want));
     for (size_t i = n_keys; i < T; i++)
         ck_assert_msg(want[i] == 0, "%s: PyTorch looks ahead", g->dir);
-    g->seen_rows++;
 }
 
 static void see_hidden(void *arg, size_t seq, size_t layer, size_t first, size_t n,
                        size_t D, const float *h)
 {
     struct golden *g = arg;
-    size_t T = length(g, seq);
+    size_t b = g->texts[seq], T = length(g, b);
     ck_assert_uint_le(layer, g->l.net->cfg.n_layers);
     ck_assert_uint_le(first + n, T);
     g->seen_hidden += n;
-    if (!g->hidden[seq])
+    if (!g->hidden[b])
         return;
-    const float *want = g->hidden[seq] + (layer * T + first) * D;
+    const float *want = g->hidden[b] + (layer * T + first) * D;
     raise_to(&g->worst_hidden,
              difference(n * D, h, want) / fmax(1, largest(n * D, want)));
 }
@@ -146,25 +157,26 @@ static void see_hidden(void *arg, size_t seq, size_t layer, size_t first, size_t
 static void see_step(void *arg, const struct trace_step *s)
 {
     struct golden *g = arg;
-    size_t at = ((s->layer * g->directions + s->direction) * length(g, s->seq) + s->step);
+    size_t b = g->texts[s->seq], T = length(g, b);
+    size_t at = (s->layer * g->directions + s->direction) * T + s->step;
     ck_assert_uint_lt(s->layer, g->l.net->cfg.n_layers);
     ck_assert_uint_lt(s->direction, g->directions);
-    ck_assert_uint_lt(s->step, length(g, s->seq));
+    ck_assert_uint_lt(s->step, T);
     ck_assert_uint_eq(s->H, g->l.net->cfg.hidden);
     g->seen_steps++;
-    if (!g->h[s->seq])
+    if (!g->h[b])
         return;
-    raise_to(&g->worst_state, difference(s->H, s->h, g->h[s->seq] + at * s->H));
-    ck_assert(!s->c == !g->c[s->seq]);
+    raise_to(&g->worst_state, difference(s->H, s->h, g->h[b] + at * s->H));
+    ck_assert(!s->c == !g->c[b]);
     if (s->c)
-        raise_to(&g->worst_state, difference(s->H, s->c, g->c[s->seq] + at * s->H));
-    ck_assert(!s->gates == !g->gates[s->seq]);
+        raise_to(&g->worst_state, difference(s->H, s->c, g->c[b] + at * s->H));
+    ck_assert(!s->gates == !g->gates[b]);
     if (s->gates)
         raise_to(&g->worst_state,
-                 difference(g->G * s->H, s->gates, g->gates[s->seq] + at * g->G * s->H));
+                 difference(g->G * s->H, s->gates, g->gates[b] + at * g->G * s->H));
 }
 
-/* ---- one folder ------------------------------------------------------------------ */
+/* ---- what is expected ------------------------------------------------------------ */
 
 static void read_expected(struct golden *g, struct weights *w)
 {
@@ -175,6 +187,7 @@ static void read_expected(struct golden *g, struct weights *w)
     g->map_heads = recurrent ? c->hops : c->n_heads;
     g->directions = c->bidirectional ? 2 : 1;
     g->G = c->cell == CELL_LSTM ? 4 : 3;
+    size_t with_maps = 0;
     for (size_t b = 0; b < g->t.B; b++) {
         size_t T = length(g, b);
         size_t maps[4] = {g->map_layers, g->map_heads, recurrent ? 1 : T, T};
@@ -182,11 +195,13 @@ static void read_expected(struct golden *g, struct weights *w)
         size_t h[4] = {c->n_layers, g->directions, T, c->hidden};
         size_t gates[4] = {c->n_layers, g->directions, T, g->G * c->hidden};
         g->attention[b] = expected(w, "attention", b, 4, maps);
+        with_maps += g->attention[b] != NULL;
         g->hidden[b] = expected(w, "hidden", b, 3, hidden);
         g->h[b] = expected(w, "h", b, 4, h);
         g->c[b] = expected(w, "c", b, 4, h);
         g->gates[b] = expected(w, "gates", b, 4, gates);
     }
+    ck_assert((with_maps > 0) == (g->map_layers > 0));
 }
 
 /* Rows of logits, each against the largest of its own. */
@@ -232,6 +247,35 @@ static double label_error(struct golden *g, const float *labels, struct weights 
     return most;
 }
 
+/* The last hidden rows of a bare encoder. */
+static double row_error(struct golden *g, const float *rows, struct weights *w)
+{
+    double most = 0;
+    size_t D = g->l.net->out_width;
+    for (size_t b = 0; b < g->t.B; b++) {
+        size_t shape[2] = {length(g, b), D};
+        float *want = expected(w, "rows", b, 2, shape);
+        ck_assert_ptr_nonnull(want);
+        raise_to(&most, logit_error(shape[0], D, rows + g->t.starts[b] * D, want));
+        free(want);
+    }
+    return most;
+}
+
+static double result_error(struct golden *g, const float *y, struct weights *w)
+{
+    switch (g->l.net->cfg.head) {
+    case HEAD_LABELS:
+        return label_error(g, y, w);
+    case HEAD_NONE:
+        return row_error(g, y, w);
+    case HEAD_LM:
+    case HEAD_MASKED_LM:
+        break;
+    }
+    return language_error(g, y, w);
+}
+
 /* Every row of every map, every step, every hidden row was seen exactly as often as they
  * exist. */
 static void check_counts(const struct golden *g)
@@ -244,10 +288,95 @@ static void check_counts(const struct golden *g)
                       c->arch == ARCH_RNN ? c->n_layers * g->directions * T : 0);
 }
 
+/* ---- at once and in pieces ------------------------------------------------------- */
+
+static float *run_at_once(struct golden *g)
+{
+    struct net_batch batch = texts_batch(&g->t);
+    for (size_t b = 0; b < g->t.B; b++)
+        g->texts[b] = b;
+    return loaded_run(&g->l, &batch, loaded_want(&g->l));
+}
+
+/* One round: up to `most` more tokens of every text that has some left. False if none
+ * has. y [T,D'] gets their rows. */
+static bool feed_round(struct golden *g, struct net_state *const *all, size_t most,
+                       float *y)
+{
+    const struct net *n = g->l.net;
+    struct net_state *states[SEQS_MAX];
+    size_t starts[SEQS_MAX + 1] = {0}, from[SEQS_MAX], B = 0, D = n->out_width;
+    int32_t ids[TOKENS_MAX];
+    for (size_t b = 0; b < g->t.B; b++) {
+        size_t fed = n->ops->state_length(all[b]), left = length(g, b) - fed;
+        size_t more = left < most ? left : most;
+        if (more == 0)
+            continue;
+        states[B] = all[b];
+        g->texts[B] = b;
+        from[B] = g->t.starts[b] + fed;
+        memcpy(ids + starts[B], g->t.ids + from[B], more * sizeof *ids);
+        starts[B + 1] = starts[B] + more;
+        B++;
+    }
+    struct net_batch batch = {.B = B, .starts = starts, .ids = ids, .states = states};
+    if (B == 0)
+        return false;
+    float *rows = loaded_run(&g->l, &batch, NET_ALL);
+    for (size_t i = 0; i < B; i++)
+        memcpy(y + from[i] * D, rows + starts[i] * D,
+               (starts[i + 1] - starts[i]) * D * sizeof *y);
+    free(rows);
+    return true;
+}
+
+/* In pieces that end before, at and behind the ends of cache blocks. */
+static float *run_in_pieces(struct golden *g)
+{
+    const struct net_ops *ops = g->l.net->ops;
+    struct net_state *states[SEQS_MAX];
+    struct err err = {0};
+    size_t step = 1;
+    float *y = malloc(g->t.starts[g->t.B] * g->l.net->out_width * sizeof *y);
+    ck_assert_ptr_nonnull(y);
+    for (size_t b = 0; b < g->t.B; b++)
+        ck_assert_int_eq(ops->state_new(g->l.net, &states[b], &err), ERR_OK);
+    while (feed_round(g, states, step, y))
+        step = step % 11 + 5;
+    for (size_t b = 0; b < g->t.B; b++)
+        ops->state_free(states[b]);
+    return y;
+}
+
+/* ---- one folder ------------------------------------------------------------------ */
+
 /* Over all folders, for the report. */
 static struct {
     double logits, attention, states, hidden;
 } worst;
+
+static void check_run(struct golden *g, struct weights *w,
+                      float *(*run)(struct golden *g))
+{
+    const char *name = g->l.net->k->name;
+    g->seen_rows = g->seen_hidden = g->seen_steps = 0;
+    float *y = run(g);
+    double logits = result_error(g, y, w);
+    check_counts(g);
+    raise_to(&worst.logits, logits);
+    raise_to(&worst.attention, g->worst_attention);
+    raise_to(&worst.states, g->worst_state);
+    raise_to(&worst.hidden, g->worst_hidden);
+    ck_assert_msg(logits < LOGIT_BOUND, "%s on %s: logits off by %g", g->dir, name,
+                  logits);
+    ck_assert_msg(g->worst_attention < ATTENTION_BOUND, "%s on %s: attention off by %g",
+                  g->dir, name, g->worst_attention);
+    ck_assert_msg(g->worst_state < STATE_BOUND, "%s on %s: states off by %g", g->dir,
+                  name, g->worst_state);
+    ck_assert_msg(g->worst_hidden < LOGIT_BOUND, "%s on %s: hidden rows off by %g",
+                  g->dir, name, g->worst_hidden);
+    free(y);
+}
 
 static void check_folder(const char *dir, const struct kernels *k)
 {
@@ -258,30 +387,16 @@ static void check_folder(const char *dir, const struct kernels *k)
     ck_assert_ptr_nonnull(g);
     g->dir = dir;
     loaded_open(&g->l, dir, k);
-    read_texts(dir, &g->t, g->l.net->cfg.arch == ARCH_BERT);
+    read_texts(dir, &g->t);
     snprintf(path, sizeof path, "%s/expected", dir);
     ck_assert_msg(weights_open(path, &w, &err) == ERR_OK, "%s", err.msg);
     read_expected(g, w);
     struct trace trace = {
         .arg = g, .attention = see_attention, .hidden = see_hidden, .step = see_step};
-    struct net_batch batch = texts_batch(&g->t);
     g->l.x.trace = &trace;
-    float *y = loaded_run(&g->l, &batch, loaded_want(&g->l));
-    bool language = g->l.net->cfg.head == HEAD_LM;
-    double logits = language ? language_error(g, y, w) : label_error(g, y, w);
-    check_counts(g);
-    raise_to(&worst.logits, logits);
-    raise_to(&worst.attention, g->worst_attention);
-    raise_to(&worst.states, g->worst_state);
-    raise_to(&worst.hidden, g->worst_hidden);
-    ck_assert_msg(logits < LOGIT_BOUND, "%s on %s: logits off by %g", dir, k->name,
-                  logits);
-    ck_assert_msg(g->worst_attention < ATTENTION_BOUND, "%s on %s: attention off by %g",
-                  dir, k->name, g->worst_attention);
-    ck_assert_msg(g->worst_state < STATE_BOUND, "%s on %s: states off by %g", dir,
-                  k->name, g->worst_state);
-    ck_assert_msg(g->worst_hidden < LOGIT_BOUND, "%s on %s: hidden rows off by %g", dir,
-                  k->name, g->worst_hidden);
+    check_run(g, w, run_at_once);
+    if (g->l.net->ops->state_new && g->l.net->cfg.head != HEAD_LABELS)
+        check_run(g, w, run_in_pieces);
     for (size_t b = 0; b < g->t.B; b++) {
         free(g->attention[b]);
         free(g->hidden[b]);
@@ -289,7 +404,6 @@ static void check_folder(const char *dir, const struct kernels *k)
         free(g->c[b]);
         free(g->gates[b]);
     }
-    free(y);
     weights_close(w);
     loaded_close(&g->l);
     free(g);
@@ -305,7 +419,7 @@ static void check_everywhere(const char *dir)
 
 START_TEST(equals_pytorch)
 {
-    fixture_each(FOLDERS, 23, check_everywhere);
+    fixture_each(FOLDERS, 50, check_everywhere);
     printf("largest error: logits %.1e, attention %.1e, states %.1e, hidden rows %.1e\n",
            worst.logits, worst.attention, worst.states, worst.hidden);
 }

@@ -110,7 +110,7 @@ static inline float *loaded_run(struct loaded *l, const struct net_batch *batch,
 /* The result that suits the net's head, every position where there are positions. */
 static inline enum net_want loaded_want(const struct loaded *l)
 {
-    return l->net->cfg.head == HEAD_LM ? NET_ALL : NET_LABELS;
+    return l->net->cfg.head == HEAD_LABELS ? NET_LABELS : NET_ALL;
 }
 
 #endif
