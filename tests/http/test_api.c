@@ -262,6 +262,45 @@ START_TEST(models_are_listed)
 }
 END_TEST
 
+START_TEST(masked_and_bare_models_and_pairs_are_served)
+{
+    static const char *const more[] = {"tests/fixtures/models/tiny-bert-mlm",
+                                       "tests/fixtures/models/tiny-bert-bare",
+                                       "tests/fixtures/models/tiny-bert-one", NULL};
+    struct daemon d;
+    daemon_start(&d, more);
+    json_t *all = ask_json(d.port, "POST", "/v1/next-word",
+                           "{\"model\":\"tiny-bert-mlm\",\"texts\":[\"the [MASK] sat\","
+                           "\"a great [MASK]\"],\"top_k\":3}",
+                           200);
+    ck_assert_uint_eq(json_array_size(at(all, "results")), 2);
+    json_t *words = at(item(at(all, "results"), 1), "predictions");
+    ck_assert_uint_eq(json_array_size(words), 3);
+    ck_assert_str_eq(text_of(item(words, 0), "text"), text_of(item(words, 0), "word"));
+    json_decref(all);
+    all = ask_json(d.port, "POST", "/v1/next-word",
+                   "{\"model\":\"tiny-bert-mlm\",\"text\":\"the cat\"}", 422);
+    ck_assert_ptr_nonnull(strstr(text_of(at(all, "error"), "message"), "[MASK]"));
+    json_decref(all);
+    all = ask_json(d.port, "POST", "/v1/sentiment",
+                   "{\"model\":\"tiny-bert-one\",\"text\":\"a cat\",\"text_pair\":"
+                   "\"a dog\"}",
+                   200);
+    double score = number_of(item(at(all, "results"), 0), "score");
+    ck_assert(score > 0 && score < 1);
+    json_decref(all);
+    all = ask_json(d.port, "POST", "/v1/attention",
+                   "{\"model\":\"tiny-bert-bare\",\"text\":\"a cat\",\"text_pair\":"
+                   "\"a dog\"}",
+                   200);
+    json_t *tokens = at(all, "tokens");
+    ck_assert_int_eq((int)number_of(item(tokens, json_array_size(tokens) - 2), "part"),
+                     1);
+    json_decref(all);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
 START_TEST(probes_page_and_metrics_answer)
 {
     static const char *const paths[] = {"/livez",   "/readyz",       "/health",
@@ -370,6 +409,7 @@ int main(void)
                                   a_pooled_lstm_has_a_map_too,
                                   too_many_values_are_refused_before_computing,
                                   models_are_listed,
+                                  masked_and_bare_models_and_pairs_are_served,
                                   probes_page_and_metrics_answer,
                                   replies_carry_an_id_and_timings,
                                   the_log_names_the_request_but_never_the_text,

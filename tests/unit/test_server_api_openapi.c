@@ -265,6 +265,23 @@ START_TEST(replies_are_what_the_schemas_say)
 }
 END_TEST
 
+START_TEST(replies_of_every_kind_of_model_are_what_the_schemas_say)
+{
+    static const char *const dirs[] = {"tests/fixtures/models/tiny-bert-mlm",
+                                       "tests/fixtures/models/tiny-bert-bare",
+                                       "tests/fixtures/models/tiny-roberta-regression"};
+    api_start_with(&api, dirs, 3);
+    document = api_json(&api, "GET", "/openapi.json", NULL, 200);
+    check_reply("next_word", NULL, "{\"text\":\"the [MASK]\"}");
+    check_reply("next_word", NULL, "{\"text\":\"the [MASK]\",\"unit\":\"token\"}");
+    check_reply("sentiment", NULL, "{\"texts\":[\"a\"],\"text_pairs\":[\"b\"]}");
+    check_reply("attention", NULL, "{\"text\":\"a\",\"text_pair\":\"b\"}");
+    check_reply("attention", NULL, "{\"text\":\"a\",\"model\":\"tiny-bert-bare\"}");
+    check_reply("models", NULL, NULL);
+    end();
+}
+END_TEST
+
 START_TEST(examples_are_answered_and_have_the_shape)
 {
     size_t n = 0;
@@ -349,6 +366,7 @@ int main(void)
                                   request_schemas_have_the_fields_that_are_read,
                                   handlers_read_exactly_these_fields,
                                   replies_are_what_the_schemas_say,
+                                  replies_of_every_kind_of_model_are_what_the_schemas_say,
                                   examples_are_answered_and_have_the_shape,
                                   examples_are_what_the_shipped_models_answer,
                                   NULL};

@@ -418,7 +418,7 @@ static void check_tokenizer(const char *name)
     struct fixture f = open_fixture(name, NULL);
     char dir[200];
     snprintf(dir, sizeof dir, "tests/fixtures/models/%s", name);
-    struct seq_tokenizer *t;
+    struct seq_tokenizer *t = NULL;
     ck_assert_int_eq(seq_tokenizer_load(dir, &t, &f.err), ERR_OK);
     struct seq_tokens all = {0}, plain = {0};
     json_t *rows = expected(name);
@@ -444,8 +444,8 @@ static void check_tokenizer(const char *name)
             ck_assert_str_eq(decoded, text);
         mem_free(decoded);
         size_t a, b;
-        const char *piece = seq_tokenizer_piece(t, ids[0], &a);
-        const char *same = seq_piece(f.m, ids[0], &b);
+        const char *piece = seq_tokenizer_piece(t, all.at[0].id, &a);
+        const char *same = seq_piece(f.m, all.at[0].id, &b);
         ck_assert_uint_eq(a, b);
         ck_assert_mem_eq(piece, same, a);
     }
