@@ -181,6 +181,8 @@ static void load_bias(struct builder *b, const struct config *c, struct bert *m)
         for (size_t h = 0; h < N; h++)
             m->bias[h * (2 * span - 1) + i] = t.table[bucket * N + h];
     }
+    if (t.table)
+        b->bytes -= c->n_buckets * N * sizeof(float); /* not kept */
     mem_free(t.table);
 }
 
