@@ -47,7 +47,9 @@ enum normalizer_kind {
     NORMALIZER_STRIP,
     NORMALIZER_REPLACE,
     NORMALIZER_PREPEND,
-    NORMALIZER_BYTE_LEVEL
+    NORMALIZER_BYTE_LEVEL,
+    NORMALIZER_NMT,
+    NORMALIZER_PRECOMPILED
 };
 
 struct plan_normalizer {
@@ -55,7 +57,7 @@ struct plan_normalizer {
     bool clean_text, chinese_chars, strip_accents, lowercase; /* BERT */
     bool left, right;                                         /* STRIP */
     struct plan_pattern pattern;                              /* REPLACE */
-    struct plan_text content;                                 /* REPLACE, PREPEND */
+    struct plan_text content; /* REPLACE, PREPEND; PRECOMPILED: bytes */
 };
 
 enum splitter_kind {
@@ -67,7 +69,9 @@ enum splitter_kind {
     SPLITTER_DIGITS,
     SPLITTER_PATTERN, /* Split */
     SPLITTER_METASPACE,
-    SPLITTER_CHAR /* CharDelimiterSplit */
+    SPLITTER_CHAR, /* CharDelimiterSplit */
+    SPLITTER_SCRIPTS,
+    SPLITTER_FIXED_LENGTH
 };
 
 enum split_behavior {
@@ -89,6 +93,7 @@ struct plan_splitter {
     struct plan_text character;   /* METASPACE, CHAR: one code point */
     enum prepend_scheme scheme;   /* METASPACE */
     bool split;                   /* METASPACE */
+    size_t length;                /* FIXED_LENGTH: characters, at least one */
 };
 
 enum decoder_kind {
@@ -99,18 +104,19 @@ enum decoder_kind {
     DECODER_BYTE_FALLBACK,
     DECODER_FUSE,
     DECODER_STRIP,
-    DECODER_REPLACE
+    DECODER_REPLACE,
+    DECODER_CTC
 };
 
 struct plan_decoder {
     enum decoder_kind kind;
     struct plan_text affix;      /* WORDPIECE prefix, BPE suffix, METASPACE and STRIP one
-                                    code point */
-    bool cleanup;                /* WORDPIECE */
+                                    code point, CTC pad token */
+    bool cleanup;                /* WORDPIECE, CTC */
     enum prepend_scheme scheme;  /* METASPACE */
     size_t start, stop;          /* STRIP */
     struct plan_pattern pattern; /* REPLACE */
-    struct plan_text content;    /* REPLACE */
+    struct plan_text content;    /* REPLACE; CTC: the delimiter of words */
 };
 
 struct plan_special {

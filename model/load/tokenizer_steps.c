@@ -1,5 +1,6 @@
 #include "model/load/tokenizer_steps.h"
 
+#include "model/base/base64.h"
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
 #include "model/load/json.h"
@@ -165,6 +166,27 @@ static enum err_code read_replace(struct tokenizer_plan *p, const json_t *o,
     return code;
 }
 
+/* The table of Precompiled, as bytes. */
+static enum err_code read_charsmap(struct tokenizer_plan *p, const json_t *o,
+                                   struct plan_text *out, struct err *err)
+{
+    static const char *const known[] = {"type", "precompiled_charsmap"};
+    const char *s = NULL, *where = where_normalizer;
+    enum err_code code = json_read_known(o, where, known, 2, err);
+    if (code == ERR_OK)
+        code = json_read_string(o, where, "precompiled_charsmap", &s, err);
+    if (code != ERR_OK)
+        return code;
+    size_t n = json_string_length(json_object_get(o, "precompiled_charsmap"));
+    unsigned char *bytes = plan_alloc(p, base64_room(n), 1);
+    if (!bytes)
+        return no_memory(where, err);
+    if (!base64_decode(s, n, bytes, &out->n))
+        return err_set(err, ERR_FORMAT, "%s: precompiled_charsmap is not base64", where);
+    out->at = (const char *)bytes;
+    return ERR_OK;
+}
+
 static enum err_code read_normalizer(struct tokenizer_plan *p, const json_t *o,
                                      struct plan_normalizer *n, struct err *err)
 {
@@ -178,12 +200,14 @@ static enum err_code read_normalizer(struct tokenizer_plan *p, const json_t *o,
                                         [NORMALIZER_STRIP] = "Strip",
                                         [NORMALIZER_REPLACE] = "Replace",
                                         [NORMALIZER_PREPEND] = "Prepend",
-                                        [NORMALIZER_BYTE_LEVEL] = "ByteLevel"};
+                                        [NORMALIZER_BYTE_LEVEL] = "ByteLevel",
+                                        [NORMALIZER_NMT] = "Nmt",
+                                        [NORMALIZER_PRECOMPILED] = "Precompiled"};
     static const char *const known[] = {"type", "prepend"};
     const char *where = where_normalizer;
     size_t kind = 0;
     enum err_code code =
-        json_read_choice(o, where, "type", names, NORMALIZER_BYTE_LEVEL + 1, &kind, err);
+        json_read_choice(o, where, "type", names, NORMALIZER_PRECOMPILED + 1, &kind, err);
     if (code != ERR_OK)
         return code;
     n->kind = (enum normalizer_kind)kind;
@@ -193,6 +217,8 @@ static enum err_code read_normalizer(struct tokenizer_plan *p, const json_t *o,
         return read_strip(o, n, err);
     if (kind == NORMALIZER_REPLACE)
         return read_replace(p, o, where, &n->pattern, &n->content, err);
+    if (kind == NORMALIZER_PRECOMPILED)
+        return read_charsmap(p, o, &n->content, err);
     code = json_read_known(o, where, known, kind == NORMALIZER_PREPEND ? 2 : 1, err);
     if (code == ERR_OK && kind == NORMALIZER_PREPEND)
         code = read_text(p, o, where, "prepend", &n->content, err);
@@ -296,6 +322,19 @@ static enum err_code read_isolating(const json_t *o, struct plan_splitter *s,
     return code;
 }
 
+static enum err_code read_length(const json_t *o, struct plan_splitter *s,
+                                 struct err *err)
+{
+    static const char *const known[] = {"type", "length"};
+    int64_t length = 5;
+    enum err_code code = json_read_known(o, where_splitter, known, 2, err);
+    if (code == ERR_OK && json_read_has(o, "length"))
+        code = json_read_integer(o, where_splitter, "length",
+                                 (struct json_range){1, INT32_MAX}, &length, err);
+    s->length = (size_t)length;
+    return code;
+}
+
 static enum err_code read_splitter(struct tokenizer_plan *p, const json_t *o,
                                    struct plan_splitter *s, struct err *err)
 {
@@ -307,11 +346,13 @@ static enum err_code read_splitter(struct tokenizer_plan *p, const json_t *o,
                                         [SPLITTER_DIGITS] = "Digits",
                                         [SPLITTER_PATTERN] = "Split",
                                         [SPLITTER_METASPACE] = "Metaspace",
-                                        [SPLITTER_CHAR] = "CharDelimiterSplit"};
+                                        [SPLITTER_CHAR] = "CharDelimiterSplit",
+                                        [SPLITTER_SCRIPTS] = "UnicodeScripts",
+                                        [SPLITTER_FIXED_LENGTH] = "FixedLength"};
     static const char *const known[] = {"type", "delimiter"};
     size_t kind = 0;
-    enum err_code code =
-        json_read_choice(o, where_splitter, "type", names, SPLITTER_CHAR + 1, &kind, err);
+    enum err_code code = json_read_choice(o, where_splitter, "type", names,
+                                          SPLITTER_FIXED_LENGTH + 1, &kind, err);
     if (code != ERR_OK)
         return code;
     s->kind = (enum splitter_kind)kind;
@@ -325,6 +366,8 @@ static enum err_code read_splitter(struct tokenizer_plan *p, const json_t *o,
     case SPLITTER_PUNCTUATION:
     case SPLITTER_DIGITS:
         return read_isolating(o, s, err);
+    case SPLITTER_FIXED_LENGTH:
+        return read_length(o, s, err);
     case SPLITTER_CHAR:
         code = json_read_known(o, where_splitter, known, 2, err);
         return code ? code
@@ -396,6 +439,25 @@ static enum err_code read_metaspace_decoder(struct tokenizer_plan *p, const json
     return code;
 }
 
+static enum err_code read_ctc(struct tokenizer_plan *p, const json_t *o,
+                              struct plan_decoder *d, struct err *err)
+{
+    static const char *const known[] = {"type", "pad_token", "word_delimiter_token",
+                                        "cleanup"};
+    const char *where = where_decoder;
+    enum err_code code = json_read_known(o, where, known, 4, err);
+    if (code == ERR_OK)
+        code = read_text(p, o, where, "pad_token", &d->affix, err);
+    if (code == ERR_OK)
+        code = read_text(p, o, where, "word_delimiter_token", &d->content, err);
+    if (code == ERR_OK)
+        code = json_read_bool(o, where, "cleanup", &d->cleanup, err);
+    if (code == ERR_OK && d->cleanup && d->content.n == 0)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: an empty word_delimiter_token is not served", where);
+    return code;
+}
+
 static enum err_code read_decoder(struct tokenizer_plan *p, const json_t *o,
                                   struct plan_decoder *d, struct err *err)
 {
@@ -406,13 +468,14 @@ static enum err_code read_decoder(struct tokenizer_plan *p, const json_t *o,
                                         [DECODER_BYTE_FALLBACK] = "ByteFallback",
                                         [DECODER_FUSE] = "Fuse",
                                         [DECODER_STRIP] = "Strip",
-                                        [DECODER_REPLACE] = "Replace"};
+                                        [DECODER_REPLACE] = "Replace",
+                                        [DECODER_CTC] = "CTC"};
     static const char *const byte_level[] = {"type", "add_prefix_space", "trim_offsets",
                                              "use_regex"};
     static const char *const known[] = {"type", "suffix"};
     size_t kind = 0;
-    enum err_code code = json_read_choice(o, where_decoder, "type", names,
-                                          DECODER_REPLACE + 1, &kind, err);
+    enum err_code code =
+        json_read_choice(o, where_decoder, "type", names, DECODER_CTC + 1, &kind, err);
     if (code != ERR_OK)
         return code;
     d->kind = (enum decoder_kind)kind;
@@ -425,6 +488,8 @@ static enum err_code read_decoder(struct tokenizer_plan *p, const json_t *o,
         return read_metaspace_decoder(p, o, d, err);
     case DECODER_STRIP:
         return read_strip_decoder(p, o, d, err);
+    case DECODER_CTC:
+        return read_ctc(p, o, d, err);
     case DECODER_REPLACE:
         return read_replace(p, o, where_decoder, &d->pattern, &d->content, err);
     case DECODER_BPE:

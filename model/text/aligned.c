@@ -79,6 +79,23 @@ enum err_code aligned_add(struct aligned *a, const struct aligned *other, size_t
     return ERR_OK;
 }
 
+enum err_code aligned_edit_put(struct aligned_edit *e, uint32_t cp, int32_t change,
+                               struct err *err)
+{
+    const struct aligned *in = e->in;
+    enum err_code code = aligned_room(e->out, 4, err);
+    if (code != ERR_OK)
+        return code;
+    struct span span = {e->origin, e->origin};
+    size_t source = change > 0 ? e->at - 1 : e->at, len;
+    if (e->at > 0 || change <= 0)
+        span = in->map[source < in->n ? source : in->n - 1];
+    for (int32_t i = change; i <= 0 && e->at < in->n; i++, e->at += len)
+        utf8_get(in->s + e->at, in->n - e->at, &len);
+    aligned_put_char(e->out, cp, span);
+    return ERR_OK;
+}
+
 void pieces_done(struct pieces *p)
 {
     mem_free(p->at);

@@ -38,6 +38,21 @@ enum err_code aligned_add_text(struct aligned *a, const char *text, size_t from,
 enum err_code aligned_add(struct aligned *a, const struct aligned *other, size_t from,
                           size_t to, struct err *err) MUST_CHECK;
 
+/* A text being rewritten: `out` so far, which accounts for the first `at` bytes of `in`.
+ * `in` begins at byte `origin` of the original. */
+struct aligned_edit {
+    const struct aligned *in;
+    struct aligned *out;
+    uint32_t origin;
+    size_t at;
+};
+
+/* Appends a character. change tells what became of its sources: 0 it replaces the next
+ * one, -n it replaces that and the n behind it are gone, 1 it was added. It stands for
+ * what the next one did, or, if added, the one before. ERR_LIMIT, ERR_NOMEM. */
+enum err_code aligned_edit_put(struct aligned_edit *e, uint32_t cp, int32_t change,
+                               struct err *err) MUST_CHECK;
+
 /* Bytes begin..end-1 of an aligned text. */
 struct piece {
     uint32_t begin, end;

@@ -208,6 +208,26 @@ static enum err_code decode_replace(const struct decoder *d, const char *s, size
     return ERR_OK;
 }
 
+/* CTC: the pad token goes; with cleanup the delimiter of words becomes a blank. */
+static enum err_code decode_ctc(const struct decoder *d, const char *s, size_t n,
+                                struct text *out, struct err *err)
+{
+    size_t from = out->n;
+    struct text tidied = {0};
+    enum err_code code = d->n_affix ? put_replaced(out, s, n, d->affix, "", err)
+                                    : text_add(out, s, n, err);
+    if (code != ERR_OK || !d->cleanup || out->n == from)
+        return code;
+    code = tidy(out, from, err);
+    if (code == ERR_OK)
+        code = text_add(&tidied, out->at + from, out->n - from, err);
+    out->n = from;
+    if (code == ERR_OK)
+        code = put_replaced(out, tidied.at, tidied.n, d->content, " ", err);
+    text_done(&tidied);
+    return code;
+}
+
 /* Where a piece stands among the others. */
 struct place {
     bool first, last;
@@ -228,6 +248,8 @@ static enum err_code decode_one(const struct decoder *d, const char *s, size_t n
         return decode_strip(d, s, n, out, err);
     case DECODER_REPLACE:
         return decode_replace(d, s, n, m, out, err);
+    case DECODER_CTC:
+        return decode_ctc(d, s, n, out, err);
     default:
         return text_add(out, s, n, err);
     }
@@ -326,6 +348,25 @@ static enum err_code decode_byte_fallback(const struct strings *in, struct strin
     return code;
 }
 
+/* CTC says a piece as often as it is long: only the first of equal ones counts, and none
+ * of which nothing is left. */
+static enum err_code decode_all_ctc(const struct decoder *d, const struct strings *in,
+                                    struct strings *out, struct err *err)
+{
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; code == ERR_OK && i < in->n; i++) {
+        size_t n, n_last, from = out->text.n;
+        const char *s = string_at(in, i, &n);
+        const char *last = string_at(in, i ? i - 1 : 0, &n_last);
+        if (i > 0 && n == n_last && (n == 0 || memcmp(s, last, n) == 0))
+            continue;
+        code = decode_ctc(d, s, n, &out->text, err);
+        if (code == ERR_OK && out->text.n > from)
+            code = close_piece(out, err);
+    }
+    return code;
+}
+
 /* ---- the chain --------------------------------------------------------------------- */
 
 static enum err_code run_step(const struct decoder *d, const struct strings *in,
@@ -335,6 +376,8 @@ static enum err_code run_step(const struct decoder *d, const struct strings *in,
         return decode_byte_level(in, out, err);
     if (d->kind == DECODER_BYTE_FALLBACK)
         return decode_byte_fallback(in, out, err);
+    if (d->kind == DECODER_CTC)
+        return decode_all_ctc(d, in, out, err);
     if (d->kind == DECODER_FUSE)
         return strings_add(out, in->text.at, in->text.n, err);
     enum err_code code = ERR_OK;

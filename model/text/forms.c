@@ -8,8 +8,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* A decomposed or composed character. change tells what became of its sources: 0 it
- * replaces one, 1 it was added, -n it replaces one and the n behind it are gone. */
+/* A decomposed or composed character; change as in aligned_edit_put. */
 struct unit {
     uint32_t cp;
     int32_t change;
@@ -22,10 +21,7 @@ struct units {
 };
 
 struct former {
-    const struct aligned *in;
-    size_t at; /* bytes of `in` that the output accounts for */
-    uint32_t origin;
-    struct aligned *out;
+    struct aligned_edit edit;
     bool compose;
     int options; /* of utf8proc, to decompose */
 
@@ -53,28 +49,9 @@ static enum err_code push(struct units *u, struct unit unit, struct err *err)
     return ERR_OK;
 }
 
-static void skip_source(struct former *f)
-{
-    size_t len = 0;
-    if (f->at < f->in->n)
-        utf8_get(f->in->s + f->at, f->in->n - f->at, &len);
-    f->at += len;
-}
-
-/* Writes a finished character with the span of the source that its change names. */
 static enum err_code emit(struct former *f, struct unit u)
 {
-    enum err_code code = aligned_room(f->out, 4, f->err);
-    if (code != ERR_OK)
-        return code;
-    struct span span = {f->origin, f->origin};
-    size_t source = u.change > 0 ? f->at - 1 : f->at;
-    if (f->at > 0 || u.change <= 0)
-        span = f->in->map[source < f->in->n ? source : f->in->n - 1];
-    for (int32_t i = u.change; i <= 0; i++)
-        skip_source(f);
-    aligned_put_char(f->out, u.cp, span);
-    return ERR_OK;
+    return aligned_edit_put(&f->edit, u.cp, u.change, f->err);
 }
 
 /* ---- composing ------------------------------------------------------------------- */
@@ -209,7 +186,7 @@ enum err_code form_apply(enum form form, const struct aligned *in, uint32_t orig
     /* Nothing below U+0300 (lead byte 0xcc) changes in form C. */
     if (!has_bytes_from(in, form == FORM_C ? 0xcc : 0x80))
         return aligned_add(out, in, 0, in->n, err);
-    struct former f = {.in = in, .origin = origin, .out = out, .err = err};
+    struct former f = {.edit = {.in = in, .out = out, .origin = origin}, .err = err};
     f.compose = form == FORM_C || form == FORM_KC;
     f.options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE |
                 (form == FORM_KC || form == FORM_KD ? UTF8PROC_COMPAT : 0);

@@ -105,6 +105,46 @@ def unknown_to_normalizer():
     return out
 
 
+def cuts(pairs):
+    """For each pair of characters: does UnicodeScripts cut between them?"""
+    splitter = pre.Sequence([pre.Split("\n", "removed"), pre.UnicodeScripts()])
+    out = []
+    for i in range(0, len(pairs), CHUNK):
+        part = pairs[i:i + CHUNK]
+        starts = {a for _, (a, _) in splitter.pre_tokenize_str("\n".join(part))}
+        out += [3 * k + 1 in starts for k in range(len(part))]
+    return out
+
+
+def scripts():
+    """Numbers of scripts: (first code point, script) where it changes; 0 for those that never
+    begin a piece."""
+    points = [c for c in POINTS if c != 10]
+    alone = pre.UnicodeScripts()
+    begins = set()
+    for part in chunks():
+        for c in part:
+            if alone.pre_tokenize_str(chr(c)):
+                begins.add(c)
+    of, samples = {}, []
+    for c in points:
+        of[c] = 0
+    left = [c for c in points if c in begins]
+    while left:
+        sample = left[0]
+        samples.append(sample)
+        cut = cuts([chr(sample) + chr(c) for c in left])
+        for c, is_cut in zip(left, cut):
+            if not is_cut:
+                of[c] = len(samples)
+        left = [c for c, is_cut in zip(left, cut) if is_cut]
+    of[10] = of[13]
+    assert bool(alone.pre_tokenize_str("\r\n") and len(alone.pre_tokenize_str("\r\n")) == 1)
+    for c in range(0xD800, 0xE000):
+        of[c] = 0
+    return [(c, of[c]) for c in range(0x110000) if c == 0 or of[c] != of[c - 1]]
+
+
 def lower_exceptions():
     out = []
     lower = norm.Lowercase()
@@ -186,6 +226,13 @@ def main():
     p("static const uint16_t unicode_direct[UNICODE_DIRECT] = {")
     for at in range(0, DIRECT, 16):
         p("    " + " ".join("%d," % f for f in flags[at:at + 16]))
+    p("};\n")
+    runs = scripts()
+    p("/* Where the script changes: code point << 8 | number, up to the next entry. */")
+    p("enum { UNICODE_SCRIPT_BITS = 8, UNICODE_SCRIPT_RUNS = %d };" % len(runs))
+    p("static const uint32_t unicode_scripts[UNICODE_SCRIPT_RUNS] = {")
+    for at in range(0, len(runs), 7):
+        p("    " + " ".join("0x%x," % (c << 8 | n) for c, n in runs[at:at + 7]))
     p("};\n")
     low = lower_ranges(lower_exceptions())
     p("/* Lower case where utf8proc_tolower differs: first, first + step .. last become")

@@ -19,6 +19,9 @@ static enum err_code init_step(struct normalizer *s, const struct plan_normalize
                              .lowercase = p->lowercase,
                              .left = p->left,
                              .right = p->right};
+    if (p->kind == NORMALIZER_PRECOMPILED)
+        return charsmap_init(&s->charsmap, (const unsigned char *)p->content.at,
+                             p->content.n, err);
     if (p->content.at) {
         s->content = mem_copy(p->content.at, p->content.n);
         s->n_content = p->content.n;
@@ -48,6 +51,7 @@ void normalize_done(struct normalize *z)
 {
     for (size_t i = 0; i < z->n; i++) {
         pattern_done(&z->steps[i].pattern);
+        charsmap_done(&z->steps[i].charsmap);
         mem_free(z->steps[i].content);
     }
     mem_free(z->steps);
@@ -116,6 +120,34 @@ static void spell_bytes(struct aligned *out, uint32_t cp, struct span span)
     size_t n = utf8_put(cp, s);
     for (size_t i = 0; i < n; i++)
         aligned_put_char(out, unicode_from_byte((unsigned char)s[i]), span);
+}
+
+/* Drops and turns into blanks what SentencePiece's nmt rules do. */
+static void clean_nmt(struct aligned *out, uint32_t cp, struct span span)
+{
+    switch (cp) {
+    case '\t':
+    case '\n':
+    case '\f':
+    case '\r':
+    case 0x1680:
+    case 0x200b: /* zero-width blank, non-joiner, joiner, marks of direction */
+    case 0x200c:
+    case 0x200d:
+    case 0x200e:
+    case 0x200f:
+    case 0x2028:
+    case 0x2029:
+    case 0x2581:
+    case 0xfeff:
+    case 0xfffd:
+        cp = ' ';
+        break;
+    default:
+        if ((cp > 0 && cp < ' ') || cp == 0x7f || cp == 0x8f || cp == 0x9f)
+            return;
+    }
+    aligned_put_char(out, cp, span);
 }
 
 static enum err_code strip(const struct normalizer *s, const struct aligned *in,
@@ -245,6 +277,11 @@ static enum err_code run_step(struct work *w, const struct normalizer *s)
         return advance(w, prepend(s, w->text, w->spare, w->err));
     case NORMALIZER_BYTE_LEVEL:
         return run_map(w, 2, spell_bytes);
+    case NORMALIZER_NMT:
+        return run_map(w, 1, clean_nmt);
+    case NORMALIZER_PRECOMPILED:
+        return advance(
+            w, charsmap_apply(&s->charsmap, w->text, w->origin, w->spare, w->err));
     }
     return err_set(w->err, ERR_BUG, "%s: kind %d", where, (int)s->kind);
 }

@@ -6,6 +6,7 @@
 #include "model/base/err.h"
 #include "model/load/tokenizer_json.h"
 #include "model/text/aligned.h"
+#include "model/text/charsmap.h"
 #include "model/text/pattern.h"
 
 #include <stddef.h>
@@ -18,6 +19,7 @@ struct normalizer {
     struct pattern pattern;
     char *content; /* what Replace and Prepend put in */
     size_t n_content;
+    struct charsmap charsmap;
 };
 
 struct normalize {

@@ -20,6 +20,7 @@ static enum err_code init_step(struct splitter *s, const struct plan_splitter *p
                            .split = p->split,
                            .behavior = p->behavior,
                            .scheme = p->scheme,
+                           .length = p->length,
                            .n_character = p->character.n};
     if (p->character.n)
         memcpy(s->character, p->character.at, p->character.n);
@@ -192,6 +193,41 @@ static enum err_code cut_by_class(struct cutter *c, const struct splitter *step,
     return code;
 }
 
+/* Pieces of as many characters as the step says, the last one of the rest. */
+static enum err_code cut_by_length(struct cutter *c, const struct splitter *step,
+                                   const char *s, size_t n)
+{
+    size_t begin = 0, count = 0, len;
+    enum err_code code = ERR_OK;
+    for (size_t at = 0; code == ERR_OK && at < n; at += len) {
+        utf8_get(s + at, n - at, &len);
+        if (count++ < step->length)
+            continue;
+        code = pieces_add(c->out, c->shift + begin, c->shift + at, -1, c->err);
+        begin = at;
+        count = 1;
+    }
+    return code ? code : pieces_add(c->out, c->shift + begin, c->shift + n, -1, c->err);
+}
+
+/* Cuts where another script begins. Blanks and what has no script go on with the one
+ * before; at the beginning, where there is none, they are dropped. */
+static enum err_code cut_by_script(struct cutter *c, const char *s, size_t n)
+{
+    size_t begin = n, len; /* nothing has begun */
+    unsigned script = UNICODE_NO_SCRIPT;
+    enum err_code code = ERR_OK;
+    for (size_t at = 0; code == ERR_OK && at < n; at += len) {
+        unsigned next = unicode_script(utf8_get(s + at, n - at, &len));
+        if (next == UNICODE_NO_SCRIPT || next == script)
+            continue;
+        code = pieces_add(c->out, c->shift + begin, c->shift + at, -1, c->err);
+        begin = at;
+        script = next;
+    }
+    return code ? code : pieces_add(c->out, c->shift + begin, c->shift + n, -1, c->err);
+}
+
 /* ---- steps ----------------------------------------------------------------------- */
 
 struct work {
@@ -236,6 +272,10 @@ static enum err_code cut_all(struct work *w, const struct splitter *step,
             code = cut_by_pattern(&c, step, w->m, s, n);
         else if (step->kind == SPLITTER_BERT || step->kind == SPLITTER_WHITESPACE)
             code = cut_by_class(&c, step, s, n);
+        else if (step->kind == SPLITTER_FIXED_LENGTH)
+            code = cut_by_length(&c, step, s, n);
+        else if (step->kind == SPLITTER_SCRIPTS)
+            code = cut_by_script(&c, s, n);
         else
             code = cut_by_char(&c, step, s, n);
     }

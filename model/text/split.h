@@ -20,6 +20,7 @@ struct splitter {
     struct pattern pattern;
     char character[4]; /* one code point of n_character bytes */
     size_t n_character;
+    size_t length; /* characters of a piece */
 };
 
 struct split {

@@ -4,18 +4,29 @@
 
 #include <utf8proc.h>
 
+/* What the last run that begins at or before cp says; the runs keep it in their low
+ * `bits`. */
+static unsigned look_up(const uint32_t *runs, size_t n, unsigned bits, uint32_t cp)
+{
+    size_t low = 0;
+    while (n > 1) {
+        size_t half = n / 2;
+        low += (runs[low + half] >> bits) <= cp ? half : 0;
+        n -= half;
+    }
+    return runs[low] & ((1U << bits) - 1);
+}
+
 unsigned unicode_flags(uint32_t cp)
 {
     if (cp < UNICODE_DIRECT)
         return unicode_direct[cp];
-    /* The last run that begins at or before cp. */
-    size_t low = 0, n = UNICODE_RUNS;
-    while (n > 1) {
-        size_t half = n / 2;
-        low += (unicode_runs[low + half] >> UNICODE_FLAG_BITS) <= cp ? half : 0;
-        n -= half;
-    }
-    return unicode_runs[low] & ((1U << UNICODE_FLAG_BITS) - 1);
+    return look_up(unicode_runs, UNICODE_RUNS, UNICODE_FLAG_BITS, cp);
+}
+
+unsigned unicode_script(uint32_t cp)
+{
+    return look_up(unicode_scripts, UNICODE_SCRIPT_RUNS, UNICODE_SCRIPT_BITS, cp);
 }
 
 bool unicode_is_regex_word(uint32_t cp)

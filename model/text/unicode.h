@@ -32,6 +32,11 @@ bool unicode_is_regex_word(uint32_t cp);
 /* What BertNormalizer puts blanks around. */
 bool unicode_is_chinese(uint32_t cp);
 
+/* The number of a code point's script, as UnicodeScripts tells them apart: kana count as
+ * Han, blanks as nothing. */
+enum { UNICODE_NO_SCRIPT = 0 };
+unsigned unicode_script(uint32_t cp);
+
 /* Lower case, without context: 1 or 2 code points; returns how many. */
 size_t unicode_lower(uint32_t cp, uint32_t out[2]);
 

@@ -13,9 +13,11 @@ behind it as a pair, also with `parts`, every other one without special tokens.
 truncation.json: `pairs` of lengths n1, n2, limit and what is kept of each; `windows` of length,
 limit, stride, 1 for left, and the ends of the windows.
 """
+import base64
 import json
 import os
 import random
+import struct
 import unicodedata
 
 import tokenizers
@@ -344,6 +346,70 @@ def offsets_only(name, normalizer, splitter):
     return make
 
 
+def charsmap(rules):
+    """The bytes of a SentencePiece charsmap: size and units of a Darts-clone trie, then texts."""
+    texts, root = b"", {}
+    for key, text in rules.items():
+        node = root
+        for byte in key.encode():
+            node = node.setdefault(byte, {})
+        node[0] = len(texts)
+        texts += text.encode() + b"\0"
+    units, taken, bases = {}, {0}, set()
+
+    def place(node, index):
+        """Finds a base for a node's children; its unit at `index` leads there."""
+        base = 1
+        while base in bases or base in taken or any(base ^ b in taken for b in node):
+            base += 1
+        bases.add(base)
+        taken.update(base ^ b for b in node)
+        units[index] |= (index ^ base) << 10 | (0 in node) << 8
+        for byte, child in sorted(node.items()):
+            if byte == 0:
+                units[base] = 1 << 31 | child
+            else:
+                units[base ^ byte] = byte
+                place(child, base ^ byte)
+
+    units[0] = 0
+    place(root, 0)
+    size = (max(units) // 256 + 1) * 256
+    return struct.pack("<I%dI" % size, 4 * size, *(units.get(i, 0) for i in range(size))) + texts
+
+
+# Longer, shorter, emptied, several at once, prefixes of one another and marks that get lost.
+RULES = {"ﬁ": "fi", "Å": "A\u030a", "é": "e", "e\u0301": "é", "ñ": "", "\u00ad": "", "\u200b": " ",
+         "½": "1/2", "㍿": "株式会社", "ab": "X", "a": "α", "the": "th", "\r": " ", "\r\n": "\n",
+         "😀": ":)", "k": "kk", "か": "ka", "か\u3099": "ga", "٣": "3", "\u0001": "", "中": "",
+         "ö\u0301": "oe"}
+
+
+def precompiled(name, rules, steps=()):
+    def make():
+        t = Tokenizer(models.WordLevel({"?": 0, "a": 1, "é": 2, " ": 3}, unk_token="?"))
+        t.pre_tokenizer = EACH
+        whole = {"type": "Precompiled",
+                 "precompiled_charsmap": base64.b64encode(charsmap(rules)).decode()}
+        root = json.loads(t.to_str())
+        root["normalizer"] = {"type": "Sequence", "normalizers": [whole, *steps]}
+        return Tokenizer.from_str(json.dumps(root))
+    make.__name__ = name
+    return make
+
+
+def ctc(cleanup, name):
+    def make():
+        vocab = {p: i for i, p in enumerate(
+            ["<pad>", "<unk>", "|", "a", "b", "ab", " .", " do not|", "x<pad>", "é", "' s", " '", "||"])}
+        t = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+        t.pre_tokenizer = EACH
+        t.decoder = decoders.CTC("<pad>", "|", cleanup)
+        return t
+    make.__name__ = name
+    return make
+
+
 EACH = pre_tokenizers.Split(Regex(r"(?:.|\n)"), "isolated")
 
 MAKERS = [
@@ -389,6 +455,15 @@ MAKERS = [
     offsets_only("split_inverted", None,
                  pre_tokenizers.Split(Regex(r"[a-z]+"), "merged_with_next", invert=True)),
     offsets_only("split_other", None, pre_tokenizers.Split(Regex(OTHER), "isolated")),
+    offsets_only("nmt", normalizers.Nmt(), EACH),
+    offsets_only("scripts", None, pre_tokenizers.UnicodeScripts()),
+    offsets_only("scripts_words", normalizers.NFKC(), pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.UnicodeScripts()])),
+    offsets_only("fixed_length", normalizers.NFD(), pre_tokenizers.FixedLength(3)),
+    precompiled("precompiled", RULES),
+    precompiled("precompiled_blanks", {**RULES, "a\u0301": "", " ": "", "\n": ""},
+                [{"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}]),
+    ctc(True, "ctc"), ctc(False, "ctc_raw"),
     offsets_only("split_gpt2", None, pre_tokenizers.Split(Regex(GPT2), "merged_with_previous")),
 ]
 
