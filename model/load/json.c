@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum err_code json_read_text(const char *name, const char *text, size_t n,
-                             const struct json_limits *limits, json_t **out,
-                             struct err *err)
+static enum err_code read_text(const char *name, const char *text, size_t n,
+                               const struct json_limits *limits, size_t flags,
+                               json_t **out, struct err *err)
 {
     enum err_code code = json_scan(text, n, limits, err);
     if (code != ERR_OK) {
@@ -16,7 +16,7 @@ enum err_code json_read_text(const char *name, const char *text, size_t n,
         return code;
     }
     json_error_t e;
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | flags, &e);
     if (!root && json_error_code(&e) == json_error_out_of_memory)
         return err_set(err, ERR_NOMEM, "%s: no memory to parse it", name);
     if (!root)
@@ -30,16 +30,37 @@ enum err_code json_read_text(const char *name, const char *text, size_t n,
     return ERR_OK;
 }
 
-enum err_code json_read_file(const char *dir, const char *name, size_t max_bytes,
+enum err_code json_read_text(const char *name, const char *text, size_t n,
                              const struct json_limits *limits, json_t **out,
                              struct err *err)
+{
+    return read_text(name, text, n, limits, 0, out, err);
+}
+
+static enum err_code read_file(const char *dir, const char *name, size_t max_bytes,
+                               const struct json_limits *limits, size_t flags,
+                               json_t **out, struct err *err)
 {
     struct file f = {0};
     enum err_code code = file_read(dir, name, max_bytes, &f, err);
     if (code == ERR_OK)
-        code = json_read_text(name, (const char *)f.at, f.n, limits, out, err);
+        code = read_text(name, (const char *)f.at, f.n, limits, flags, out, err);
     file_done(&f);
     return code;
+}
+
+enum err_code json_read_file(const char *dir, const char *name, size_t max_bytes,
+                             const struct json_limits *limits, json_t **out,
+                             struct err *err)
+{
+    return read_file(dir, name, max_bytes, limits, 0, out, err);
+}
+
+enum err_code json_read_file_of_reals(const char *dir, const char *name, size_t max_bytes,
+                                      const struct json_limits *limits, json_t **out,
+                                      struct err *err)
+{
+    return read_file(dir, name, max_bytes, limits, JSON_DECODE_INT_AS_REAL, out, err);
 }
 
 bool json_read_has(const json_t *object, const char *key)

@@ -28,6 +28,12 @@ enum err_code json_read_file(const char *dir, const char *name, size_t max_bytes
                              const struct json_limits *limits, json_t **out,
                              struct err *err) MUST_CHECK;
 
+/* The same with every number read as a real, for a file whose numbers are left aside:
+ * tokenizer_config.json often has a model_max_length of 10^30. */
+enum err_code json_read_file_of_reals(const char *dir, const char *name, size_t max_bytes,
+                                      const struct json_limits *limits, json_t **out,
+                                      struct err *err) MUST_CHECK;
+
 /* True if the key is there and not null; null counts as absent everywhere. */
 bool json_read_has(const json_t *object, const char *key);
 

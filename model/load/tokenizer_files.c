@@ -548,7 +548,10 @@ static enum err_code read_legacy(const struct folder *f, json_t **out, struct er
 
 static enum err_code read_root(struct folder *f, json_t **out, struct err *err)
 {
-    enum err_code code = read_if_any(f->dir, config_name, &f->config, err);
+    enum err_code code = ERR_OK;
+    if (file_exists(f->dir, config_name))
+        code = json_read_file_of_reals(f->dir, config_name, MAX_FILE_BYTES, &limits,
+                                       &f->config, err);
     if (code == ERR_OK)
         code = read_if_any(f->dir, map_name, &f->map, err);
     if (code == ERR_OK)
