@@ -1,5 +1,5 @@
-/* main: options, models, workers, HTTP - then waits for a signal, and takes all down
- * again in the opposite order. */
+/* main: a command (commands/), or the daemon: options, models, workers, HTTP - then waits
+ * for a signal, and takes all down again in the opposite order. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -13,8 +13,10 @@
 
 #include "model/seq.h"
 #include "server/clock.h"
+#include "server/commands/command.h"
 #include "server/healthcheck.h"
 #include "server/http.h"
+#include "server/hub/hub.h"
 #include "server/json_read.h"
 #include "server/log.h"
 #include "server/server.h"
@@ -47,28 +49,48 @@ static bool shipped_models(char *out, size_t cap)
     return false;
 }
 
+/* The folders that model arguments mean; *out is a list like that of models_scan. */
+static enum err_code resolve_all(const char *const *args, size_t n, char ***out,
+                                 struct err *err)
+{
+    char dir[PATH_MAX];
+    enum err_code code = ERR_OK;
+    char **dirs = mem_zero(n, sizeof *dirs);
+    if (!dirs)
+        return err_set(err, ERR_NOMEM, "out of memory for %zu models", n);
+    *out = dirs;
+    for (size_t i = 0; i < n && code == ERR_OK; i++) {
+        code = hub_resolve(args[i], environ, dir, err);
+        dirs[i] = code == ERR_OK ? mem_copy(dir, strlen(dir)) : NULL;
+        if (code == ERR_OK && !dirs[i])
+            code = err_set(err, ERR_NOMEM, "out of memory for model %s", args[i]);
+    }
+    return code;
+}
+
 static enum err_code load_models(const struct options *o, struct models **out,
                                  struct err *err)
 {
     char shipped[PATH_MAX];
-    char **found = NULL;
-    const char *const *dirs = o->model_dirs;
+    char **dirs = NULL;
     struct seq_load_options load = {.cpu = strcmp(o->cpu, "auto") == 0 ? NULL : o->cpu};
     size_t n = o->n_model_dirs;
     enum err_code code = seq_init(&load, err);
-    if (code == ERR_OK && n == 0) {
+    if (code == ERR_OK && n > 0) {
+        code = resolve_all(o->model_dirs, n, &dirs, err);
+    } else if (code == ERR_OK) {
         const char *root = *o->models_dir ? o->models_dir : shipped;
         if (!*o->models_dir && !shipped_models(shipped, sizeof shipped))
             return err_set(err, ERR_NOT_FOUND,
                            "no models: name a MODEL_DIR, or use --models-dir");
-        code = models_scan(root, &found, &n, err);
-        dirs = (const char *const *)found;
+        code = models_scan(root, &dirs, &n, err);
     }
     if (code == ERR_OK)
-        code = models_load(dirs, n, load.cpu, o->default_models, out, err);
-    for (size_t i = 0; found && i < n; i++)
-        mem_free(found[i]);
-    mem_free(found);
+        code = models_load((const char *const *)dirs, n, load.cpu, o->default_models, out,
+                           err);
+    for (size_t i = 0; dirs && i < n; i++)
+        mem_free(dirs[i]);
+    mem_free(dirs);
     return code;
 }
 
@@ -249,6 +271,7 @@ static void fill_help(const struct options *o, struct buf *out)
 {
     (void)o;
     options_help(out);
+    command_list(out);
 }
 
 static void fill_version(const struct options *o, struct buf *out)
@@ -283,12 +306,15 @@ int main(int argc, char **argv)
     struct options options;
     enum options_action action;
     struct err err = {0};
+    int code;
     json_read_init();
+    if (command_dispatch(argc, argv, environ, &code))
+        return code;
     if (options_read(argc, argv, environ, &options, &action, &err) != ERR_OK) {
         fprintf(stderr, "seqd: %s\nseqd --help shows all options\n", err.msg);
         return EXIT_USAGE;
     }
-    int code = act(&options, action);
+    code = act(&options, action);
     options_done(&options);
     return code;
 }

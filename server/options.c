@@ -476,7 +476,8 @@ void options_help(struct buf *out)
 {
     char env[NAME_BYTES];
     buf_puts(out,
-             "usage: seqd [options] [MODEL_DIR...]\n"
+             "usage: seqd [options] [MODEL_DIR|ORG/NAME...]\n"
+             "       seqd COMMAND [options] ...\n"
              "Serves trained sequence models over HTTP. A model's name is its folder's "
              "name.\n\noptions (also as variables, or in a JSON file):\n");
     buf_puts(out, "  --config FILE (SEQD_CONFIG)\n      JSON object of the names below; "

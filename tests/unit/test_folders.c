@@ -218,7 +218,9 @@ static void check_net_refused(const char *dir)
                                         "tokenizer.json"};
     static const char tokenizer[] =
         "{\"version\":\"1.0\",\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\","
-        "\"vocab\":{\"?\":0}}}";
+        "\"vocab\":{\"?\":0,\"[MASK]\":1}},\"added_tokens\":[{\"id\":1,\"content\":"
+        "\"[MASK]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+        "\"normalized\":false,\"special\":true}]}";
     char folder[] = "/tmp/test_folders.XXXXXX", path[PATH_MAX];
     struct seq_model *m = NULL;
     struct seq_report r;
