@@ -79,9 +79,32 @@ export class Panel {
     this.status = section.querySelector(".status");
     this.error = section.querySelector(".error");
     this.curl = section.querySelector(".curl");
+    this.second = section.querySelector(".second"); // the text of a pair, or null
     this.timer = 0;
     this.abort = null;
-    this.model.addEventListener("change", () => this.ask());
+    this.known = new Map(); // models by name, as /v1/models tells them
+    this.adapted = () => {}; // (info) after another model was chosen
+    this.model.addEventListener("change", () => {
+      this.adapt();
+      this.ask();
+    });
+  }
+
+  // Of the chosen model; {} before any is known.
+  get info() {
+    return this.known.get(this.model.value) || {};
+  }
+
+  // "" unless the model reads pairs and a second text is given.
+  get secondText() {
+    return this.second && !this.second.hidden ? this.second.querySelector("input").value : "";
+  }
+
+  adapt() {
+    if (this.second) {
+      this.second.hidden = !this.info.pairs;
+    }
+    this.adapted(this.info);
   }
 
   soon(ms) {

@@ -29,9 +29,11 @@ function open(name, focus) {
   }
 }
 
+// Without a choice: the first task that a loaded model serves.
 function openFromHash() {
   const name = location.hash.slice(1);
-  open(name in panels ? name : "next-word", false);
+  const served = Object.keys(panels).find((task) => panels[task].known.size > 0);
+  open(name in panels ? name : served || "next-word", false);
 }
 
 function choose(tab) {
@@ -79,11 +81,12 @@ function listModels(models) {
     panel.model.replaceChildren(...able.map((model) => el("option", {
       value: model.id, selected: model === usual,
     }, `${model.id} (${model.family}, ${(model.parameters / 1e6).toFixed(1)} M)`)));
+    panel.known = new Map(able.map((model) => [model.id, model]));
+    panel.adapt();
     if (able.length === 0) {
       panel.fail({ message: `No loaded model serves ${task}.` });
     }
   }
-  panels.attention.models(models);
   document.getElementById("server").textContent =
     `${models.length} model${models.length === 1 ? "" : "s"} ready`;
 }

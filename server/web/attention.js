@@ -49,9 +49,8 @@ export function attention(section) {
   const answer = section.querySelector("#at-answer");
   const canvas = section.querySelector("#at-map");
   const map = new HeatMap(canvas, onCell);
-  const models = new Map();
   let reply = null;
-  let text = "";
+  let texts = [""]; // one, or a pair
   let chosen = 0; // a token, or a hop when the map is a pooling one
   let narrow = false; // the whole map is large: ask for one layer and head at a time
 
@@ -59,9 +58,11 @@ export function attention(section) {
 
   function build() {
     const body = { text: box.value, offset_unit: "utf16", decimals: 6 };
-    const model = models.get(panel.model.value);
-    if (narrow && model) {
-      const { layers, heads } = model.attention;
+    if (panel.secondText) {
+      body.text_pair = panel.secondText;
+    }
+    if (narrow && panel.info.attention) {
+      const { layers, heads } = panel.info.attention;
       selectors([...Array(layers).keys()], [...Array(heads).keys()]);
       body.layers = [Number(layer.value)];
       body.heads = [Number(head.value)];
@@ -109,9 +110,11 @@ export function attention(section) {
       layer.value = ""; // another model: its last layer, the mean of its heads
       head.value = "";
     }
-    const other = !reply || reply.model !== newReply.model || text !== body.text;
+    const asked = [body.text, body.text_pair || ""];
+    const other = !reply || reply.model !== newReply.model
+      || asked.some((text, part) => text !== texts[part]);
     reply = newReply;
-    text = body.text;
+    texts = asked;
     section.querySelector("#at-layer-label").hidden = pooling();
     section.querySelector("#at-way-label").hidden = pooling();
     section.querySelector("#at-head-label span").textContent = pooling() ? "Hop" : "Head";
@@ -125,8 +128,7 @@ export function attention(section) {
       chosen = Math.max(reply.tokens.findIndex((token) => !token.special), 0);
     }
     const { prediction } = reply;
-    answer.textContent = prediction
-      ? `${reply.model} says ${prediction.label} (${(100 * prediction.score).toFixed(1)} %).` : "";
+    answer.textContent = prediction ? `${reply.model} says ${said(prediction)}.` : "";
     if (reply.usage.truncated) {
       answer.append(" The text is longer than the model reads; it saw only the part with tokens.");
     }
@@ -134,16 +136,26 @@ export function attention(section) {
     draw();
   }
 
+  function said({ label, score }) {
+    return panel.info.scores === "raw" ? score.toFixed(3)
+      : `${label} (${(100 * score).toFixed(1)} %)`;
+  }
+
   // The user's own text, cut at the token borders; specials in small frames.
   function writeTokens() {
     const parts = [];
     let at = 0;
+    let part = 0;
     reply.tokens.forEach((token, i) => {
       let shown = token.piece;
       if (!token.special) {
+        if ((token.part || 0) !== part) {
+          part = token.part;
+          at = 0;
+        }
         const start = Math.max(token.start, at);
-        parts.push(text.slice(at, start));
-        shown = text.slice(start, token.end);
+        parts.push(texts[part].slice(at, start));
+        shown = texts[part].slice(start, token.end);
         at = Math.max(at, token.end);
       }
       parts.push(el("span", {
@@ -152,7 +164,7 @@ export function attention(section) {
         onclick: () => choose(i, true),
       }, shown));
     });
-    tokens.replaceChildren(...parts, text.slice(at));
+    tokens.replaceChildren(...parts, texts[part].slice(at));
   }
 
   function weightsOfChosen() {
@@ -242,13 +254,16 @@ export function attention(section) {
       choose(Math.min(Math.max(to, 0), all.length - 1), true);
     }
   });
-  box.addEventListener("input", () => {
-    narrow = box.value.length > NARROW_CHARACTERS;
-    panel.soon(200);
-  });
-  panel.model.addEventListener("change", () => {
-    narrow = box.value.length > NARROW_CHARACTERS;
-  }, { capture: true });
+  const isLong = () => box.value.length + panel.secondText.length > NARROW_CHARACTERS;
+  for (const field of [box, panel.second]) {
+    field.addEventListener("input", () => {
+      narrow = isLong();
+      panel.soon(200);
+    });
+  }
+  panel.adapted = () => {
+    narrow = isLong();
+  };
   for (const select of [layer, head]) {
     select.addEventListener("change", () => {
       if (narrow) {
@@ -263,7 +278,6 @@ export function attention(section) {
   way.addEventListener("change", () => reply && shade());
   new ResizeObserver(() => reply && draw()).observe(canvas.parentElement);
   drawColours(section.querySelector("#at-colours"));
-  panel.models = (list) => list.forEach((model) => models.set(model.id, model));
   panel.redraw = () => reply && draw();
   return panel;
 }

@@ -1,4 +1,5 @@
-// Next word as you type: chips under the text; Tab takes the first one.
+// Next word as you type: chips under the text; Tab takes the first one. Of a masked model
+// the chips are for the place of its mask token.
 import { Panel, el } from "./api.js";
 
 // Letters, digits and what stands inside words; also inside note words like C#5:4/3.
@@ -7,6 +8,10 @@ const WORD_END = /[\p{L}\p{N}][\p{L}\p{M}\p{N}'’#:/-]*$/u;
 // What stands in the box at first; models of other languages than words bring their own.
 const SAMPLES = { "next-note-lstm": "D5:2 E5:2 F#5:2 | " };
 const SAMPLE = "I would like to ";
+
+function sampleOf(model) {
+  return model.mask_token ? `${SAMPLE}${model.mask_token}.` : SAMPLES[model.id] || SAMPLE;
+}
 
 // The text before the caret, cut into what is finished and the word being typed.
 export function splitAtWord(text, unit) {
@@ -20,12 +25,35 @@ export function nextWord(section) {
   const chips = section.querySelector("#nw-chips");
   const unit = section.querySelector("#nw-unit");
   const top = section.querySelector("#nw-top");
+  const hint = section.querySelector("#nw-mask");
+  let sample = SAMPLE;
   let armed = false; // Tab takes a word only after typing
   let asked = null;
 
   const panel = new Panel(section, "/v1/next-word", build, show);
 
   function build() {
+    const mask = panel.info.mask_token;
+    return mask ? buildMasked(mask) : buildNext();
+  }
+
+  function buildMasked(mask) {
+    const from = box.value.indexOf(mask);
+    if (from < 0) {
+      chips.replaceChildren(el("button", {
+        type: "button",
+        onclick: () => {
+          box.setRangeText(mask, box.selectionStart, box.selectionEnd, "end");
+          panel.ask();
+        },
+      }, `Put ${mask} here`));
+      return null;
+    }
+    asked = { from, to: from + mask.length };
+    return { text: box.value, top_k: Number(top.value), unit: unit.value };
+  }
+
+  function buildNext() {
     const before = box.value.slice(0, box.selectionStart);
     const parts = splitAtWord(before, unit.value);
     asked = { from: before.length - parts.prefix.length, to: before.length };
@@ -43,7 +71,8 @@ export function nextWord(section) {
     if (text === null || !asked) {
       return;
     }
-    const blank = unit.value === "word" && !/\s$/.test(text) ? " " : "";
+    const next = unit.value === "word" && !panel.info.mask_token;
+    const blank = next && !/\s$/.test(text) ? " " : "";
     box.setRangeText(text + blank, asked.from, asked.to, "end");
     chips.replaceChildren();
     armed = true;
@@ -71,7 +100,8 @@ export function nextWord(section) {
     const found = reply.results[0].predictions;
     chips.replaceChildren(...found.map(chip));
     if (found.length === 0) {
-      chips.append(el("span", { className: "hint" }, "No word of this model begins like that."));
+      chips.append(el("span", { className: "hint" }, panel.info.mask_token
+        ? "No whole word of this model stands there." : "No word of this model begins like that."));
     }
   }
 
@@ -118,12 +148,16 @@ export function nextWord(section) {
     }
   });
   chips.addEventListener("keydown", moveFocus);
-  panel.model.addEventListener("change", () => {
-    if (box.value === SAMPLE || Object.values(SAMPLES).includes(box.value)) {
-      box.value = SAMPLES[panel.model.value] || SAMPLE;
+  panel.adapted = (model) => {
+    hint.hidden = !model.mask_token;
+    hint.querySelector("code").textContent = model.mask_token || "";
+    chips.replaceChildren();
+    if (box.value === sample) {
+      sample = sampleOf(model);
+      box.value = sample;
       box.setSelectionRange(box.value.length, box.value.length);
     }
-  }, { capture: true });
+  };
   unit.addEventListener("change", () => panel.ask());
   top.addEventListener("change", () => panel.ask());
 
