@@ -2,78 +2,97 @@
  *
  *   tokenizer_parity FOLDER   with FOLDER/tokenizer.json
  *
- * Each request is a 32-bit length and that many bytes of text. Each reply is the number
- * of tokens, six 32-bit numbers for each (id, start, end, word, type, special), and two
- * texts (length and bytes): decoded with and without special tokens. Little endian. */
-#include "model/base/mem.h"
-#include "model/text/tokenizer.h"
+ * A request is a 32-bit kind and then: 'T' a text, 'P' two texts, 'I' token ids. Each of
+ * these is a 32-bit length and that many bytes, or ids. A reply is a 32-bit length and
+ * what tokenizer_answers.h makes; or -1, a length and a message. Little endian. */
+#include "tests/golden/tokenizer_answers.h"
 
 #include <stdio.h>
-#include <string.h>
 
-static bool put(uint32_t value)
+static bool read_number(uint32_t *out)
 {
-    return fwrite(&value, sizeof value, 1, stdout) == 1;
+    return fread(out, sizeof *out, 1, stdin) == 1;
 }
 
-static enum err_code put_decoded(const struct tokenizer *t,
-                                 const struct seq_tokens *tokens, bool skip,
-                                 struct err *err)
+/* `size` bytes each; of exact size, for the sanitizers. mem_free(). */
+static void *read_list(size_t size, size_t *n)
 {
-    struct text text = {0};
-    int32_t *ids = mem_alloc(tokens->n, sizeof *ids);
-    if (!ids)
-        return err_set(err, ERR_NOMEM, "no memory");
-    for (size_t i = 0; i < tokens->n; i++)
-        ids[i] = tokens->at[i].id;
-    enum err_code code = tokenizer_decode(t, ids, tokens->n, skip, &text, err);
-    if (code == ERR_OK && (!put((uint32_t)text.n) ||
-                           fwrite(text.at ? text.at : "", 1, text.n, stdout) != text.n))
-        code = err_set(err, ERR_IO, "stdout");
-    text_done(&text);
+    uint32_t count;
+    if (!read_number(&count))
+        return NULL;
+    void *list = mem_alloc(count, size);
+    if (list && fread(list, size, count, stdin) != count) {
+        mem_free(list);
+        return NULL;
+    }
+    *n = count;
+    return list;
+}
+
+static enum err_code answer_texts(const struct tokenizer *t, bool pair, struct text *out,
+                                  struct err *err)
+{
+    struct bytes texts[2] = {{NULL, 0}, {NULL, 0}};
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; code == ERR_OK && i < 1 + (size_t)pair; i++) {
+        texts[i].at = read_list(1, &texts[i].n);
+        if (!texts[i].at)
+            code = err_set(err, ERR_IO, "a request is cut off");
+        else if (utf8_valid(texts[i].at, texts[i].n) != texts[i].n)
+            code = err_set(err, ERR_INPUT, "not UTF-8");
+    }
+    if (code == ERR_OK)
+        code = answer_encode(t, texts, pair, out, err);
+    mem_free((char *)texts[0].at);
+    mem_free((char *)texts[1].at);
+    return code;
+}
+
+static enum err_code answer(const struct tokenizer *t, uint32_t kind, struct text *out,
+                            struct err *err)
+{
+    if (kind != 'I')
+        return answer_texts(t, kind == 'P', out, err);
+    size_t n = 0;
+    int32_t *ids = read_list(sizeof *ids, &n);
+    enum err_code code = ids ? answer_ids(t, ids, n, out, err)
+                             : err_set(err, ERR_IO, "a request is cut off");
     mem_free(ids);
     return code;
 }
 
-static enum err_code answer(const struct tokenizer *t, const char *text, size_t n,
-                            struct seq_tokens *tokens, struct err *err)
+/* False when stdin has no more requests, or stdout takes no more replies. */
+static bool serve(const struct tokenizer *t, struct text *reply)
 {
-    tokens->n = 0;
-    enum err_code code = tokenizer_encode(t, text, n, true, tokens, err);
-    if (code != ERR_OK)
-        return code;
-    bool ok = put((uint32_t)tokens->n);
-    for (size_t i = 0; i < tokens->n; i++) {
-        const struct seq_token *k = &tokens->at[i];
-        ok = ok && put((uint32_t)k->id) && put(k->start) && put(k->end) &&
-             put((uint32_t)k->word) && put(k->type) && put(k->special);
+    struct err err = {0};
+    uint32_t kind, refused = UINT32_MAX;
+    if (!read_number(&kind))
+        return false;
+    reply->n = 0;
+    if (answer(t, kind, reply, &err) != ERR_OK) {
+        reply->n = 0;
+        struct err other = {0};
+        if (fwrite(&refused, sizeof refused, 1, stdout) != 1 ||
+            text_add(reply, err.msg, strlen(err.msg), &other) != ERR_OK)
+            return false;
     }
-    if (!ok)
-        return err_set(err, ERR_IO, "stdout");
-    code = put_decoded(t, tokens, false, err);
-    return code ? code : put_decoded(t, tokens, true, err);
+    uint32_t n = (uint32_t)reply->n;
+    return fwrite(&n, sizeof n, 1, stdout) == 1 &&
+           (n == 0 || fwrite(reply->at, 1, n, stdout) == n);
 }
 
 int main(int argc, char **argv)
 {
     struct err err = {0};
     struct tokenizer *t = NULL;
-    struct seq_tokens tokens = {0};
+    struct text reply = {0};
     enum err_code code = argc == 2 ? tokenizer_load(argv[1], &t, &err)
                                    : err_set(&err, ERR_INPUT, "usage: FOLDER");
-    uint32_t n;
-    while (code == ERR_OK && fread(&n, sizeof n, 1, stdin) == 1) {
-        char *text = mem_alloc(n, 1); /* of exact size, for the sanitizers */
-        if (!text || fread(text, 1, n, stdin) != n)
-            code = err_set(&err, ERR_IO, "a request is cut off");
-        else
-            code = answer(t, text, n, &tokens, &err);
-        mem_free(text);
-        fflush(stdout);
-    }
     if (code != ERR_OK)
-        fprintf(stderr, "%s\n", err.msg);
-    mem_free(tokens.at);
+        fprintf(stderr, "%s: %s\n", err_name(code), err.msg);
+    while (code == ERR_OK && serve(t, &reply))
+        continue;
+    text_done(&reply);
     tokenizer_free(t);
     return code != ERR_OK;
 }
