@@ -186,6 +186,34 @@ static inline void maker_gpt2(struct maker *m, size_t V, size_t D, size_t contex
     maker_end(m);
 }
 
+/* Four heads on two key heads. */
+static inline void maker_llama(struct maker *m, size_t V, size_t D, size_t context)
+{
+    static const char *const parts[] = {
+        "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+        "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+        "mlp.down_proj",    "input_layernorm",  "post_attention_layernorm"};
+    const size_t N[] = {D, D / 2, D / 2, D, 3 * D, 3 * D, D, D, D},
+                 K[] = {D, D, D, D, D, D, 3 * D, 0, 0};
+    char config[512], name[64];
+    snprintf(config, sizeof config,
+             "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","
+             "\"vocab_size\":%zu,\"max_position_embeddings\":%zu,\"hidden_size\":%zu,"
+             "\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+             "\"num_key_value_heads\":2,\"intermediate_size\":%zu,"
+             "\"tie_word_embeddings\":true}",
+             V, context, D, 3 * D);
+    maker_begin(m, config);
+    maker_tensor(m, "model.embed_tokens.weight", V, D, 0, 0.2f);
+    for (size_t layer = 0; layer < 2; layer++)
+        for (size_t i = 0; i < 9; i++) {
+            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", layer, parts[i]);
+            maker_tensor(m, name, N[i], K[i], K[i] ? 0 : 1, K[i] ? 0.1f : 0.2f);
+        }
+    maker_tensor(m, "model.norm.weight", D, 0, 1, 0.2f);
+    maker_end(m);
+}
+
 static inline void maker_bert(struct maker *m, size_t V, size_t D, size_t context)
 {
     static const char *const parts[] = {

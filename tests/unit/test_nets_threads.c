@@ -189,6 +189,14 @@ START_TEST(gpt2_is_the_same_with_helpers)
 }
 END_TEST
 
+START_TEST(llama_is_the_same_with_helpers)
+{
+    struct maker m;
+    maker_llama(&m, 1000, 192, 200);
+    check_made(&m, true);
+}
+END_TEST
+
 START_TEST(bert_is_the_same_with_helpers)
 {
     struct maker m;
@@ -266,6 +274,7 @@ int main(void)
                                   two_way_lstm_is_the_same_with_helpers,
                                   two_way_gru_is_the_same_with_helpers,
                                   gpt2_is_the_same_with_helpers,
+                                  llama_is_the_same_with_helpers,
                                   bert_is_the_same_with_helpers,
                                   copies_of_a_state_live_in_several_threads,
                                   NULL};
