@@ -1,5 +1,6 @@
 #include "server/hub/files.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -115,24 +116,27 @@ static bool sees(const struct present *p, const char *name)
 }
 
 static enum err_code no_weights(const struct present *p, const struct repo *r,
-                                struct err *err)
+                                char hint[FILES_HINT_BYTES], struct err *err)
 {
     if (!p->pickle)
         return err_set(err, ERR_UNSUPPORTED,
-                       "%s/%s has neither model.safetensors nor an index of shards",
-                       r->org, r->name);
-    return err_set(
-        err, ERR_UNSUPPORTED,
-        "%s/%s has no model.safetensors, and pickle files are never read. Convert it: "
-        "python3 -c \"import torch, huggingface_hub as h, safetensors.torch as s; "
-        "d = torch.load(h.hf_hub_download('%s/%s', 'pytorch_model.bin'), 'cpu', "
-        "weights_only=True); "
-        "s.save_file({k: v.clone().contiguous() for k, v in d.items()}, '%s')\"",
-        r->org, r->name, r->org, r->name, SINGLE);
+                       "%s/%s has neither %s nor an index of shards", r->org, r->name,
+                       SINGLE);
+    snprintf(hint, FILES_HINT_BYTES,
+             "python3 -c \"import torch, huggingface_hub as h, safetensors.torch as s; "
+             "p = h.snapshot_download('%s/%s', local_dir='%s', "
+             "allow_patterns=['*.json', '*.txt', 'pytorch_model.bin']); "
+             "d = torch.load(p + '/pytorch_model.bin', 'cpu', weights_only=True); "
+             "s.save_file({k: v.clone().contiguous() for k, v in d.items()}, "
+             "p + '/%s')\"",
+             r->org, r->name, r->name, SINGLE);
+    return err_set(err, ERR_UNSUPPORTED,
+                   "%s/%s has no %s, and pickle files are never read", r->org, r->name,
+                   SINGLE);
 }
 
 static enum err_code no_tokenizer(const struct present *p, const struct repo *r,
-                                  struct err *err)
+                                  char hint[FILES_HINT_BYTES], struct err *err)
 {
     if (!p->sentencepiece)
         return err_set(
@@ -140,15 +144,20 @@ static enum err_code no_tokenizer(const struct present *p, const struct repo *r,
             "%s/%s has no tokenizer.json, no vocab.txt, and no vocab.json with "
             "merges.txt",
             r->org, r->name);
+    snprintf(hint, FILES_HINT_BYTES,
+             "python3 -c \"import transformers as t, huggingface_hub as h; "
+             "p = h.snapshot_download('%s/%s', local_dir='%s', "
+             "allow_patterns=['*.json', '*.txt', '*.model', 'model*.safetensors']); "
+             "t.AutoTokenizer.from_pretrained(p).save_pretrained(p)\"",
+             r->org, r->name, r->name);
     return err_set(err, ERR_UNSUPPORTED,
-                   "%s/%s has a SentencePiece model but no tokenizer.json. Make one: "
-                   "python3 -c \"import transformers as t; "
-                   "t.AutoTokenizer.from_pretrained('%s/%s').save_pretrained('.')\"",
-                   r->org, r->name, r->org, r->name);
+                   "%s/%s has a SentencePiece model but no tokenizer.json", r->org,
+                   r->name);
 }
 
 static enum err_code choose(const struct present *p, const struct repo *r,
-                            struct files *out, struct err *err)
+                            struct files *out, char hint[FILES_HINT_BYTES],
+                            struct err *err)
 {
     enum err_code code = ERR_OK;
     if (!sees(p, "config.json"))
@@ -156,10 +165,10 @@ static enum err_code choose(const struct present *p, const struct repo *r,
                        "%s/%s has no config.json: it is no model of the kind seqd serves",
                        r->org, r->name);
     if (!p->single && !p->index)
-        return no_weights(p, r, err);
+        return no_weights(p, r, hint, err);
     if (!sees(p, "tokenizer.json") && !sees(p, "vocab.txt") &&
         !(sees(p, "vocab.json") && sees(p, "merges.txt")))
-        return no_tokenizer(p, r, err);
+        return no_tokenizer(p, r, hint, err);
     for (size_t i = 0; i < sizeof WANTED / sizeof *WANTED && code == ERR_OK; i++)
         if (p->wanted[i])
             code = add(out, WANTED[i], err);
@@ -168,7 +177,7 @@ static enum err_code choose(const struct present *p, const struct repo *r,
 
 static enum err_code choose_from(const json_t *root, const struct repo *r,
                                  struct files *out, char commit[REPO_COMMIT_BYTES],
-                                 struct err *err)
+                                 char hint[FILES_HINT_BYTES], struct err *err)
 {
     struct present p = {0};
     const char *sha = json_string_value(json_object_get(root, "sha"));
@@ -185,7 +194,7 @@ static enum err_code choose_from(const json_t *root, const struct repo *r,
         if (name)
             see(&p, name);
     }
-    enum err_code code = choose(&p, r, out, err);
+    enum err_code code = choose(&p, r, out, hint, err);
     if (code == ERR_OK)
         memcpy(commit, sha, REPO_COMMIT_BYTES);
     else
@@ -195,13 +204,13 @@ static enum err_code choose_from(const json_t *root, const struct repo *r,
 
 enum err_code files_choose(const char *text, size_t n, const struct repo *r,
                            struct files *out, char commit[REPO_COMMIT_BYTES],
-                           struct err *err)
+                           char hint[FILES_HINT_BYTES], struct err *err)
 {
     json_t *root;
     enum err_code code = parse("the hub's answer", text, n, &root, err);
     if (code != ERR_OK)
         return code;
-    code = choose_from(root, r, out, commit, err);
+    code = choose_from(root, r, out, commit, hint, err);
     json_decref(root);
     return code;
 }

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-enum { FILES_JSON_BYTES = 32 << 20, FILES_MAX = 1024 };
+enum { FILES_JSON_BYTES = 32 << 20, FILES_MAX = 1024, FILES_HINT_BYTES = 1024 };
 
 /* A list of checked names: letters, digits, '.', '_', '-', and none begins with '.'. */
 struct files {
@@ -21,10 +21,11 @@ extern const char FILES_INDEX[]; /* "model.safetensors.index.json" */
 
 /* What to get, from the hub's description of a revision (JSON of n bytes), and its
  * commit. ERR_FORMAT for an answer that is no such description, ERR_UNSUPPORTED if the
- * repository lacks a kind of file that seqd needs; the message says how to make it. */
+ * repository lacks a kind of file that seqd needs; if Python can make it, hint (else
+ * untouched) is the command that makes a folder for seqd. */
 enum err_code files_choose(const char *text, size_t n, const struct repo *r,
                            struct files *out, char commit[REPO_COMMIT_BYTES],
-                           struct err *err) MUST_CHECK;
+                           char hint[FILES_HINT_BYTES], struct err *err) MUST_CHECK;
 
 /* Adds the shards that an index names. */
 enum err_code files_add_shards(struct files *f, const char *text, size_t n,

@@ -50,8 +50,9 @@ struct pull {
     struct transfer *transfer;
     char commit[REPO_COMMIT_BYTES];
     struct files files;
-    struct etag *etags; /* [files.n] */
-    size_t n_new;       /* files that were not in the snapshot */
+    struct etag *etags;          /* [files.n] */
+    size_t n_new;                /* files that were not in the snapshot */
+    char hint[FILES_HINT_BYTES]; /* a command that helps after a failure; "" = none */
 };
 
 /* What the hub says of a file; size -1: it is in the snapshot already. */
@@ -135,7 +136,7 @@ static enum err_code ask_revision(struct pull *p, struct err *err)
         code = refusal(p, &reply, NULL, err);
     if (code == ERR_OK)
         code = files_choose(body.n ? body.at : "", body.n, &p->repo, &p->files, p->commit,
-                            err);
+                            p->hint, err);
     buf_done(&url);
     buf_done(&body);
     return code;
@@ -457,6 +458,10 @@ static int pull_all(const struct arguments *a, char *const *env)
         if (code == ERR_OK)
             continue;
         fprintf(stderr, "seqd pull: %s\n", err.msg);
+        if (*pull.hint)
+            fprintf(stderr,
+                    "this makes a folder that can be served:\n\n  %s\n  seqd %s\n",
+                    pull.hint, pull.repo.name);
         return checking ? EXIT_USAGE : EXIT_FAILED;
     }
     return EXIT_OK;

@@ -44,7 +44,7 @@ $found"
 found=$(grep -nE '(ffast-math|-Ofast)' Makefile | grep -v '^[0-9]*:#' || true)
 [ -z "$found" ] || say "fast math: $found"
 
-for dir in server server/api server/web model model/base model/load model/text model/nets \
+for dir in server server/api server/hub server/web model model/base model/load model/text model/nets \
     model/tasks model/kernels weights tests docker; do
     [ -f "$dir/README.md" ] || say "$dir/README.md is missing"
 done
