@@ -165,6 +165,43 @@ START_TEST(a_missing_mask_is_named)
 }
 END_TEST
 
+/* Batches cut to one text each, and one batch of all: the same bytes. */
+START_TEST(how_masked_texts_and_pairs_are_batched_changes_no_byte)
+{
+    static const char *const bodies[][2] = {
+        {"/v1/next-word",
+         "{\"model\":\"tiny-bert-mlm\",\"texts\":[\"the [MASK]\",\"[MASK] a cat sat\"]}"},
+        {"/v1/sentiment",
+         "{\"model\":\"tiny-roberta-regression\",\"texts\":[\"the cat\",\"a\"],"
+         "\"text_pairs\":[\"not great\",\"a dog\"]}"}};
+    begin();
+    for (size_t i = 0; i < 2; i++) {
+        struct reply whole, cut;
+        api.options.batch_tokens = 8192;
+        ck_assert_uint_eq(api_ask(&api, "POST", bodies[i][0], bodies[i][1], &whole), 200);
+        api.options.batch_tokens = 1;
+        ck_assert_uint_eq(api_ask(&api, "POST", bodies[i][0], bodies[i][1], &cut), 200);
+        ck_assert_uint_eq(whole.body.n, cut.body.n);
+        ck_assert_mem_eq(whole.body.at, cut.body.at, cut.body.n);
+        reply_done(&whole);
+        reply_done(&cut);
+    }
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(failed_allocations_are_survived)
+{
+    json_set_alloc_funcs(malloc, free); /* jansson's own are not under test */
+    begin();
+    api_check_faults(&api, "/v1/next-word",
+                     "{\"model\":\"tiny-roberta-mlm\",\"text\":\"the <mask>\"}");
+    api_check_faults(&api, "/v1/attention",
+                     "{\"model\":\"tiny-bert-bare\",\"text\":\"a\",\"text_pair\":\"b\"}");
+    api_stop(&api);
+}
+END_TEST
+
 /* ---- bare models, and scores of every kind --------------------------------------- */
 
 START_TEST(bare_models_serve_attention_only)
@@ -249,6 +286,8 @@ int main(void)
                                   a_masked_model_is_the_last_choice_for_next_words,
                                   next_word_tells_what_the_mask_stands_for,
                                   a_missing_mask_is_named,
+                                  how_masked_texts_and_pairs_are_batched_changes_no_byte,
+                                  failed_allocations_are_survived,
                                   bare_models_serve_attention_only,
                                   a_regression_answers_its_number,
                                   scores_of_several_labels_are_each_of_its_own,

@@ -464,43 +464,18 @@ START_TEST(more_decimals_only_add_digits)
 }
 END_TEST
 
-/* Every allocation of a request fails once: it answers 503, leaks nothing, and the next
- * request is answered as ever. */
-static void check_faults(const char *path, const char *body)
-{
-    struct reply good, r;
-    long n = 0;
-    bool struck = true;
-    ck_assert_uint_eq(api_ask(&api, "POST", path, body, &good), 200);
-    for (; struck; n++) {
-        ck_assert_int_lt((int)n, 20000);
-        mem_fail_after(n);
-        unsigned status = api_ask(&api, "POST", path, body, &r);
-        struck = !mem_fail_pending();
-        mem_fail_after(-1);
-        ck_assert_msg(status == 200 || status == 503, "%s, allocation %ld: %u: %.*s",
-                      path, n, status, (int)r.body.n, r.body.at);
-        if (status == 200) {
-            ck_assert_uint_eq(r.body.n, good.body.n);
-            ck_assert_mem_eq(r.body.at, good.body.at, good.body.n);
-        }
-        reply_done(&r);
-    }
-    ck_assert_int_gt((int)n, 5);
-    reply_done(&good);
-}
-
 START_TEST(every_failed_allocation_is_survived)
 {
     json_set_alloc_funcs(malloc, free); /* jansson's own are not under test */
     api_start(&api);
-    check_faults("/v1/sentiment", "{\"texts\":[\"a cat\",\"great\"]}");
-    check_faults("/v1/sentiment",
-                 "{\"texts\":[\"a cat\",\"great\"],\"text_pairs\":[\"a\",\"b\"]}");
-    check_faults("/v1/next-word", "{\"text\":\"the cat\",\"top_k\":2}");
-    check_faults("/v1/next-word", "{\"text\":\"the\",\"unit\":\"token\"}");
-    check_faults("/v1/attention", "{\"text\":\"a cat\",\"heads\":[1,0]}");
-    check_faults("/v1/attention", "{\"text\":\"a cat\",\"model\":\"tiny-bilstm\"}");
+    api_check_faults(&api, "/v1/sentiment", "{\"texts\":[\"a cat\",\"great\"]}");
+    api_check_faults(&api, "/v1/sentiment",
+                     "{\"texts\":[\"a cat\",\"great\"],\"text_pairs\":[\"a\",\"b\"]}");
+    api_check_faults(&api, "/v1/next-word", "{\"text\":\"the cat\",\"top_k\":2}");
+    api_check_faults(&api, "/v1/next-word", "{\"text\":\"the\",\"unit\":\"token\"}");
+    api_check_faults(&api, "/v1/attention", "{\"text\":\"a cat\",\"heads\":[1,0]}");
+    api_check_faults(&api, "/v1/attention",
+                     "{\"text\":\"a cat\",\"model\":\"tiny-bilstm\"}");
     api_stop(&api);
 }
 END_TEST
