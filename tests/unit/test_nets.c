@@ -344,6 +344,7 @@ static void check_hidden(struct loaded *l)
     if (!state) {
         free(loaded_run(l, &batch, loaded_want(l)));
     } else {
+        batch.B = 1;
         batch.starts = starts;
         batch.states = &state;
         for (size_t at = 0; at < s.T; at += starts[1]) {
