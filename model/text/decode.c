@@ -94,7 +94,7 @@ enum err_code strings_add(struct strings *s, const char *at, size_t n, struct er
     return code ? code : close_piece(s, err);
 }
 
-static const char *string_at(const struct strings *s, size_t i, size_t *n)
+const char *strings_get(const struct strings *s, size_t i, size_t *n)
 {
     size_t begin = i ? s->ends[i - 1] : 0;
     *n = s->ends[i] - begin;
@@ -228,14 +228,9 @@ static enum err_code decode_ctc(const struct decoder *d, const char *s, size_t n
     return code;
 }
 
-/* Where a piece stands among the others. */
-struct place {
-    bool first, last;
-};
-
-static enum err_code decode_one(const struct decoder *d, const char *s, size_t n,
-                                struct place place, struct matcher *m, struct text *out,
-                                struct err *err)
+enum err_code decode_piece(const struct decoder *d, const char *s, size_t n,
+                           struct place place, struct matcher *m, struct text *out,
+                           struct err *err)
 {
     switch (d->kind) {
     case DECODER_WORDPIECE:
@@ -257,10 +252,7 @@ static enum err_code decode_one(const struct decoder *d, const char *s, size_t n
 
 /* ---- steps that join pieces -------------------------------------------------------- */
 
-/* The bytes that the characters of a byte-level piece stand for; a piece with another
- * character in it goes through as it is. */
-static enum err_code put_byte_level(const char *s, size_t n, struct text *out,
-                                    struct err *err)
+enum err_code decode_bytes_of(const char *s, size_t n, struct text *out, struct err *err)
 {
     size_t before = out->n, len;
     for (size_t at = 0; at < n; at += len) {
@@ -283,8 +275,8 @@ static enum err_code decode_byte_level(const struct strings *in, struct strings 
     enum err_code code = ERR_OK;
     for (size_t i = 0; code == ERR_OK && i < in->n; i++) {
         size_t n;
-        const char *s = string_at(in, i, &n);
-        code = put_byte_level(s, n, &bytes, err);
+        const char *s = strings_get(in, i, &n);
+        code = decode_bytes_of(s, n, &bytes, err);
     }
     if (code == ERR_OK)
         code = text_add_repaired(&out->text, bytes.at, bytes.n, err);
@@ -301,8 +293,7 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The byte of a piece like <0x0A>, or -1. */
-static int fallback_byte(const char *s, size_t n)
+int decode_byte_of(const char *s, size_t n)
 {
     if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>')
         return -1;
@@ -310,8 +301,7 @@ static int fallback_byte(const char *s, size_t n)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-/* A run of bytes is a piece if it is UTF-8, else one U+FFFD for each byte of it. */
-static enum err_code put_run(struct strings *out, struct text *run, struct err *err)
+enum err_code decode_byte_run(struct strings *out, struct text *run, struct err *err)
 {
     enum err_code code = ERR_OK;
     if (run->n == 0)
@@ -332,18 +322,18 @@ static enum err_code decode_byte_fallback(const struct strings *in, struct strin
     enum err_code code = ERR_OK;
     for (size_t i = 0; code == ERR_OK && i < in->n; i++) {
         size_t n;
-        const char *s = string_at(in, i, &n);
-        int byte = fallback_byte(s, n);
+        const char *s = strings_get(in, i, &n);
+        int byte = decode_byte_of(s, n);
         if (byte >= 0) {
             code = text_add(&run, &(char){(char)byte}, 1, err);
             continue;
         }
-        code = put_run(out, &run, err);
+        code = decode_byte_run(out, &run, err);
         if (code == ERR_OK)
             code = strings_add(out, s, n, err);
     }
     if (code == ERR_OK)
-        code = put_run(out, &run, err);
+        code = decode_byte_run(out, &run, err);
     text_done(&run);
     return code;
 }
@@ -356,8 +346,8 @@ static enum err_code decode_all_ctc(const struct decoder *d, const struct string
     enum err_code code = ERR_OK;
     for (size_t i = 0; code == ERR_OK && i < in->n; i++) {
         size_t n, n_last, from = out->text.n;
-        const char *s = string_at(in, i, &n);
-        const char *last = string_at(in, i ? i - 1 : 0, &n_last);
+        const char *s = strings_get(in, i, &n);
+        const char *last = strings_get(in, i ? i - 1 : 0, &n_last);
         if (i > 0 && n == n_last && (n == 0 || memcmp(s, last, n) == 0))
             continue;
         code = decode_ctc(d, s, n, &out->text, err);
@@ -369,8 +359,8 @@ static enum err_code decode_all_ctc(const struct decoder *d, const struct string
 
 /* ---- the chain --------------------------------------------------------------------- */
 
-static enum err_code run_step(const struct decoder *d, const struct strings *in,
-                              struct strings *out, struct matcher *m, struct err *err)
+enum err_code decode_step(const struct decoder *d, const struct strings *in,
+                          struct strings *out, struct matcher *m, struct err *err)
 {
     if (d->kind == DECODER_BYTE_LEVEL)
         return decode_byte_level(in, out, err);
@@ -383,9 +373,9 @@ static enum err_code run_step(const struct decoder *d, const struct strings *in,
     enum err_code code = ERR_OK;
     for (size_t i = 0; code == ERR_OK && i < in->n; i++) {
         size_t n;
-        const char *s = string_at(in, i, &n);
+        const char *s = strings_get(in, i, &n);
         struct place place = {i == 0, i + 1 == in->n};
-        code = decode_one(d, s, n, place, m, &out->text, err);
+        code = decode_piece(d, s, n, place, m, &out->text, err);
         if (code == ERR_OK)
             code = close_piece(out, err);
     }
@@ -400,14 +390,14 @@ enum err_code decode_apply(const struct decode *d, struct strings *pieces,
     enum err_code code = ERR_OK;
     for (size_t i = 0; code == ERR_OK && i < d->n; i++) {
         next.n = next.text.n = 0;
-        code = run_step(&d->steps[i], pieces, &next, &m, err);
+        code = decode_step(&d->steps[i], pieces, &next, &m, err);
         struct strings swap = *pieces;
         *pieces = next;
         next = swap;
     }
     for (size_t i = 0; code == ERR_OK && i < pieces->n; i++) {
         size_t n;
-        const char *s = string_at(pieces, i, &n);
+        const char *s = strings_get(pieces, i, &n);
         if (d->joins && i > 0)
             code = text_add(out, " ", 1, err);
         if (code == ERR_OK)
@@ -424,17 +414,17 @@ static enum err_code bytes_step(const struct decoder *d, const char *s, size_t n
                                 bool *fused, struct text *out, struct err *err)
 {
     struct matcher m = {0};
-    int byte = fallback_byte(s, n);
+    int byte = decode_byte_of(s, n);
     bool skip = (*fused && d->kind != DECODER_REPLACE) || utf8_valid(s, n) < n;
     enum err_code code;
     if (skip)
         code = text_add(out, s, n, err);
     else if (d->kind == DECODER_BYTE_LEVEL)
-        code = put_byte_level(s, n, out, err);
+        code = decode_bytes_of(s, n, out, err);
     else if (d->kind == DECODER_BYTE_FALLBACK && byte >= 0)
         code = text_add(out, &(char){(char)byte}, 1, err);
     else
-        code = decode_one(d, s, n, (struct place){false, false}, &m, out, err);
+        code = decode_piece(d, s, n, (struct place){false, false}, &m, out, err);
     *fused = *fused || d->kind == DECODER_FUSE || d->kind == DECODER_BYTE_LEVEL;
     matcher_done(&m);
     return code;

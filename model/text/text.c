@@ -58,3 +58,17 @@ enum err_code text_add_repaired(struct text *t, const char *s, size_t n, struct 
         n -= good + bad;
     }
 }
+
+size_t text_open_end(const char *s, size_t n)
+{
+    for (size_t length = n < 3 ? n : 3; length > 0; length--) {
+        const char *tail = s + n - length;
+        unsigned char lead = (unsigned char)tail[0];
+        size_t whole = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+        if (lead < 0xc2 || lead > 0xf4 || whole <= length)
+            continue;
+        if (length == 1 || broken_length(tail, length) == length)
+            return length;
+    }
+    return 0;
+}

@@ -21,4 +21,8 @@ enum err_code text_add(struct text *t, const char *s, size_t n,
 enum err_code text_add_repaired(struct text *t, const char *s, size_t n,
                                 struct err *err) MUST_CHECK;
 
+/* How many bytes at the end of s[0..n) are the beginning of a character that is not all
+ * there: 0 to 3. */
+size_t text_open_end(const char *s, size_t n);
+
 #endif

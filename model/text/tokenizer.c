@@ -230,35 +230,40 @@ static enum err_code init_bytes(struct tokenizer *t, struct err *err)
     return text_add(&t->bytes, "", 1, err); /* so that there is a byte to point at */
 }
 
+/* With a sink, the parts that need no other are all tried. */
 static enum err_code build(struct tokenizer *t, const struct tokenizer_plan *plan,
-                           struct err *err)
+                           struct problems *problems, struct err *err)
 {
+    size_t before = problems ? problems->n : 0;
     enum err_code code = vocab_init(&t->vocab, plan, err);
     if (code == ERR_OK)
         code = normalize_init(&t->normalize, plan, err);
     if (code == ERR_OK)
         code = init_added(t, plan, err);
     if (code == ERR_OK)
-        code = split_init(&t->split, plan, err);
+        code = problems_take(problems, split_init(&t->split, plan, err), err);
     if (code == ERR_OK)
-        code = init_model(t, plan, err);
+        code = problems_take(problems, init_model(t, plan, err), err);
     if (code == ERR_OK)
-        code = init_post(t, plan, err);
+        code = problems_take(problems, init_post(t, plan, err), err);
     if (code == ERR_OK)
-        init_roles(t, plan);
-    if (code == ERR_OK)
-        code = decode_init(&t->decode, plan, err);
-    return code ? code : init_bytes(t, err);
+        code = problems_take(problems, decode_init(&t->decode, plan, err), err);
+    if (code != ERR_OK || (problems && problems->n > before))
+        return code;
+    init_roles(t, plan);
+    return init_bytes(t, err);
 }
 
 /* Takes the plan. */
-static enum err_code finish(struct tokenizer_plan *take_plan, struct tokenizer **out,
-                            struct err *err)
+static enum err_code finish(struct tokenizer_plan *take_plan, struct problems *problems,
+                            struct tokenizer **out, struct err *err)
 {
     struct tokenizer *t = mem_zero(1, sizeof *t);
-    enum err_code code = t ? build(t, take_plan, err) : no_memory(err);
+    size_t before = problems ? problems->n : 0;
+    enum err_code code = t ? build(t, take_plan, problems, err) : no_memory(err);
+    code = problems_take(problems, code, err);
     tokenizer_plan_done(take_plan);
-    if (code == ERR_OK)
+    if (code == ERR_OK && (!problems || problems->n == before))
         *out = t;
     else
         tokenizer_free(t);
@@ -269,7 +274,16 @@ enum err_code tokenizer_load(const char *dir, struct tokenizer **out, struct err
 {
     struct tokenizer_plan plan = {0};
     enum err_code code = tokenizer_files_read(dir, &plan, err);
-    return code ? code : finish(&plan, out, err);
+    return code ? code : finish(&plan, NULL, out, err);
+}
+
+enum err_code tokenizer_survey(const char *dir, struct problems *p,
+                               struct tokenizer **out, struct err *err)
+{
+    struct tokenizer_plan plan = {0};
+    size_t before = p->n;
+    enum err_code code = tokenizer_files_survey(dir, p, &plan, err);
+    return code || p->n > before ? code : finish(&plan, p, out, err);
 }
 
 enum err_code tokenizer_parse(const char *json, size_t n, struct tokenizer **out,
@@ -277,7 +291,7 @@ enum err_code tokenizer_parse(const char *json, size_t n, struct tokenizer **out
 {
     struct tokenizer_plan plan = {0};
     enum err_code code = tokenizer_plan_parse(json, n, &plan, err);
-    return code ? code : finish(&plan, out, err);
+    return code ? code : finish(&plan, NULL, out, err);
 }
 
 void tokenizer_free(struct tokenizer *t)
@@ -354,6 +368,19 @@ int32_t tokenizer_role(const struct tokenizer *t, enum tokenizer_role role)
 
 /* ---- decoding -------------------------------------------------------------------- */
 
+const char *tokenizer_spelling(const struct tokenizer *t, int32_t id, bool skip_special,
+                               size_t *n)
+{
+    const char *s = tokenizer_piece(t, id, n);
+    if (!s || (skip_special && tokenizer_is_special(t, id)))
+        return NULL;
+    const struct respelled *r = find_respelled(t, id);
+    if (!r)
+        return s;
+    *n = r->n;
+    return t->respellings.at + r->at;
+}
+
 enum err_code tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n,
                                bool skip_special, struct text *out, struct err *err)
 {
@@ -362,12 +389,9 @@ enum err_code tokenizer_decode(const struct tokenizer *t, const int32_t *ids, si
     enum err_code code = ERR_OK;
     for (size_t i = 0; code == ERR_OK && i < n; i++) {
         size_t length;
-        const char *s = tokenizer_piece(t, ids[i], &length);
-        if (!s || (skip_special && tokenizer_is_special(t, ids[i])))
-            continue;
-        const struct respelled *r = find_respelled(t, ids[i]);
-        code = r ? strings_add(&pieces, t->respellings.at + r->at, r->n, err)
-                 : strings_add(&pieces, s, length, err);
+        const char *s = tokenizer_spelling(t, ids[i], skip_special, &length);
+        if (s)
+            code = strings_add(&pieces, s, length, err);
     }
     if (code == ERR_OK)
         code = decode_apply(&t->decode, &pieces, out, err);

@@ -1,5 +1,5 @@
 /* What a tokenizer is made of. Private to tokenizer.c, which builds it and answers for
- * single tokens, and encode.c, the pipeline of a text. */
+ * single tokens, encode.c, the pipeline of a text, and stream.c, the way back. */
 #ifndef SEQ_TEXT_TOKENIZER_PARTS_H
 #define SEQ_TEXT_TOKENIZER_PARTS_H
 
@@ -48,5 +48,10 @@ struct tokenizer {
     struct text bytes; /* what tokenizer_bytes gives: */
     uint32_t *ends;    /* id's are bytes ends[id-1]..ends[id]-1 */
 };
+
+/* What the decoder begins with for an id: its piece, of an added token as the normalizer
+ * spells it. NULL if it adds nothing. */
+const char *tokenizer_spelling(const struct tokenizer *t, int32_t id, bool skip_special,
+                               size_t *n);
 
 #endif
