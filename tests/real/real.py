@@ -246,7 +246,6 @@ def keras_scores(file, ids):
 def compare_keras(count, program, path):
     """Converts one .h5 with weights/tools and compares scores of random ids."""
     import h5py
-    import numpy as np
     folder, words = HOME / "converted" / path.stem, HOME / "words.txt"
     chance = random.Random(path.stem)
     worst = 0
