@@ -158,6 +158,10 @@ START_TEST(load_survives_every_failed_allocation)
     check_load_faults("tests/golden/nets/llama-rope-yarn");
     check_load_faults("tests/golden/nets/qwen3");
     check_load_faults("tests/golden/nets/bert");
+    check_load_faults("tests/golden/nets/bert-masked-first-names");
+    check_load_faults("tests/golden/nets/electra-masked");
+    check_load_faults("tests/golden/nets/mpnet");
+    check_load_faults("tests/golden/nets/modernbert-mean");
 }
 END_TEST
 
