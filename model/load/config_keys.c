@@ -20,8 +20,8 @@ const struct key_choice CONFIG_ACTS[] = {
 };
 
 /* Keys that every config of transformers may hold and that change no answer here: notes,
- * training, generation, the memory and speed of another implementation. config.c reads
- * the first block itself. */
+ * training, generation, the memory and speed of another implementation, the scores that
+ * sentence-transformers makes of logits. config.c reads the first block itself. */
 static const char *const ANY_FAMILY[] = {
     "architectures",
     "model_type",
@@ -63,6 +63,9 @@ static const char *const ANY_FAMILY[] = {
     "_attn_implementation",
     "attn_implementation",
     "_attn_implementation_autoset",
+    "xla_device",
+    "sentence_transformers",
+    "sbert_ce_default_activation_function",
 
     "unk_token_id",
     "sep_token_id",
