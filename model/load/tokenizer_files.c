@@ -578,22 +578,36 @@ static enum err_code keep_roles(const struct folder *f, struct tokenizer_plan *p
     return code;
 }
 
-enum err_code tokenizer_files_read(const char *dir, struct tokenizer_plan *out,
-                                   struct err *err)
+static enum err_code read_files(const char *dir, struct problems *problems,
+                                struct tokenizer_plan *out, struct err *err)
 {
     struct folder f = {.dir = dir};
     struct tokenizer_plan plan = {0};
     json_t *root = NULL;
+    size_t before = problems ? problems->n : 0;
     enum err_code code = read_root(&f, &root, err);
     if (code == ERR_OK)
-        code = plan_read(root, &plan, err);
+        code = plan_read(root, problems, &plan, err);
     json_decref(root);
-    if (code == ERR_OK)
+    bool whole = !problems || problems->n == before;
+    if (code == ERR_OK && whole)
         code = keep_roles(&f, &plan, err);
     folder_done(&f);
-    if (code == ERR_OK)
+    if (code == ERR_OK && whole)
         *out = plan;
     else
         tokenizer_plan_done(&plan);
     return code;
+}
+
+enum err_code tokenizer_files_read(const char *dir, struct tokenizer_plan *out,
+                                   struct err *err)
+{
+    return read_files(dir, NULL, out, err);
+}
+
+enum err_code tokenizer_files_survey(const char *dir, struct problems *problems,
+                                     struct tokenizer_plan *out, struct err *err)
+{
+    return problems_take(problems, read_files(dir, problems, out, err), err);
 }

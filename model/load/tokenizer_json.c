@@ -159,32 +159,44 @@ static enum err_code read_added(struct tokenizer_plan *p, const json_t *root,
 
 /* ---- the file -------------------------------------------------------------------- */
 
-static enum err_code read_plan(struct tokenizer_plan *p, const json_t *root,
-                               struct err *err)
+static enum err_code read_version(const json_t *root, struct err *err)
 {
     static const char *const versions[] = {"1.0"};
     size_t version;
-    enum err_code code =
-        json_read_choice(root, "tokenizer.json", "version", versions, 1, &version, err);
+    return json_read_choice(root, "tokenizer.json", "version", versions, 1, &version,
+                            err);
+}
+
+/* The components say nothing about each other, so that each can be read without the
+ * others. */
+static enum err_code read_plan(struct tokenizer_plan *p, const json_t *root,
+                               struct problems *problems, struct err *err)
+{
+    enum err_code code = problems_take(problems, read_version(root, err), err);
     if (code == ERR_OK)
-        code = plan_model(p, root, err);
+        code = problems_take(problems, plan_model(p, root, err), err);
     if (code == ERR_OK)
-        code = read_added(p, root, err);
-    if (code == ERR_OK)
-        code = plan_normalizers(p, json_object_get(root, "normalizer"), err);
-    if (code == ERR_OK)
-        code = plan_splitters(p, json_object_get(root, "pre_tokenizer"), err);
-    if (code == ERR_OK)
-        code = plan_decoders(p, json_object_get(root, "decoder"), err);
-    if (code == ERR_OK)
-        code = plan_post(p, json_object_get(root, "post_processor"), err);
+        code = problems_take(problems, read_added(p, root, err), err);
+    static const struct {
+        const char *key;
+        enum err_code (*read)(struct tokenizer_plan *p, const json_t *value,
+                              struct err *err);
+    } parts[] = {{"normalizer", plan_normalizers},
+                 {"pre_tokenizer", plan_splitters},
+                 {"decoder", plan_decoders},
+                 {"post_processor", plan_post}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && code == ERR_OK; i++) {
+        code = parts[i].read(p, json_object_get(root, parts[i].key), err);
+        code = problems_take(problems, code, err);
+    }
     return code;
 }
 
-enum err_code plan_read(const json_t *root, struct tokenizer_plan *out, struct err *err)
+enum err_code plan_read(const json_t *root, struct problems *problems,
+                        struct tokenizer_plan *out, struct err *err)
 {
     struct tokenizer_plan p = {0};
-    enum err_code code = read_plan(&p, root, err);
+    enum err_code code = read_plan(&p, root, problems, err);
     if (code == ERR_OK)
         *out = p;
     else
@@ -203,7 +215,7 @@ enum err_code tokenizer_plan_parse(const char *text, size_t n, struct tokenizer_
     json_t *root = NULL;
     enum err_code code = json_read_text("tokenizer.json", text, n, &limits, &root, err);
     if (code == ERR_OK)
-        code = plan_read(root, out, err);
+        code = plan_read(root, NULL, out, err);
     json_decref(root);
     return code;
 }

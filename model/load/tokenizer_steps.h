@@ -3,15 +3,17 @@
 #ifndef SEQ_LOAD_TOKENIZER_STEPS_H
 #define SEQ_LOAD_TOKENIZER_STEPS_H
 
+#include "model/base/problems.h"
 #include "model/load/tokenizer_json.h"
 
 #include <jansson.h>
 
 /* The tree of dir/tokenizer.json. ERR_IO, ERR_FORMAT, ERR_LIMIT, ERR_NOMEM. */
 enum err_code plan_read_tree(const char *dir, json_t **out, struct err *err) MUST_CHECK;
-/* A plan from such a tree; *out must be zeroed. */
-enum err_code plan_read(const json_t *root, struct tokenizer_plan *out,
-                        struct err *err) MUST_CHECK;
+/* A plan from such a tree; *out must be zeroed. With a sink, what is wrong with each
+ * component is told; the plan has holes then. */
+enum err_code plan_read(const json_t *root, struct problems *problems,
+                        struct tokenizer_plan *out, struct err *err) MUST_CHECK;
 
 /* Memory that lives as long as the plan, zero filled; NULL if there is none. */
 void *plan_alloc(struct tokenizer_plan *p, size_t count, size_t size);

@@ -58,7 +58,7 @@ static enum err_code survey_tokenizer(const char *dir, const struct config *cfg,
                                       bool whole, struct problems *p, struct err *err)
 {
     struct tokenizer *tok = NULL;
-    enum err_code code = problems_take(p, tokenizer_load(dir, &tok, err), err);
+    enum err_code code = tokenizer_survey(dir, p, &tok, err);
     if (code == ERR_OK && tok && whole)
         code = model_check_fit(cfg, tok, p, err);
     tokenizer_free(tok);
@@ -118,38 +118,39 @@ static void list_specials(struct seq_report *r, const struct seq_model *m)
     }
 }
 
-/* A state with nothing in it, and for a decoder the keys and values of a full context. */
+/* What a state takes that holds a full context. The cache of a decoder grows by one block
+ * with every CACHE_BLOCK positions, states of recurrent nets don't grow. */
 static enum err_code count_state(const struct seq_model *m, size_t *out, struct err *err)
 {
     const struct config *cfg = &m->net->cfg;
-    struct net_state *s = NULL;
+    struct seq_state *s = NULL;
     *out = 0;
-    if (!m->net->ops->state_new)
+    if (!(m->info.tasks & SEQ_STATES))
         return ERR_OK;
-    enum err_code code = m->net->ops->state_new(m->net, &s, err);
+    enum err_code code = seq_state_new(m, &s, err);
     if (code != ERR_OK)
         return code;
-    size_t positions = (cfg->context + CACHE_BLOCK - 1) / CACHE_BLOCK * CACHE_BLOCK;
-    size_t floats = 2 * cfg->n_layers * cfg->n_kv_heads * cfg->head_width * positions;
-    *out = m->net->ops->state_bytes(s) + floats * sizeof(float);
-    m->net->ops->state_free(s);
-    return ERR_OK;
+    size_t empty = seq_state_bytes(s);
+    if (cfg->arch != ARCH_RNN)
+        code = cache_reserve((struct cache *)s->net, 1, err);
+    size_t block = seq_state_bytes(s) - empty;
+    *out = empty + (cfg->context + CACHE_BLOCK - 1) / CACHE_BLOCK * block;
+    seq_state_free(s);
+    return code;
 }
 
+/* One pass over one text alone, as seq_classify or seq_feed make it. */
 static void count_scratch(const struct seq_model *m, struct seq_report *r)
 {
     enum { TOKENS_WITHOUT_LIMIT = 512 };
     const struct net *n = m->net;
     size_t T = n->cfg.context ? n->cfg.context : TOKENS_WITHOUT_LIMIT;
-    enum net_want want = n->cfg.head == HEAD_LABELS ? NET_LABELS
-                         : n->cfg.head == HEAD_LM   ? NET_ONE
-                                                    : NET_ALL;
-    size_t rows = want == NET_LABELS ? 0 : want == NET_ONE ? 1 : T;
     r->scratch_tokens = T;
-    r->scratch_bytes = batch_bytes(1, T) + n->ops->scratch_bytes(n, 1, T, T, want) +
-                       rows * n->out_width * sizeof(float);
-    if (n->cfg.head == HEAD_LM || n->cfg.head == HEAD_MASKED_LM)
-        r->scratch_bytes += model_logits_bytes(m);
+    if (n->cfg.head == HEAD_LABELS)
+        r->scratch_bytes = batch_bytes(1, T) + arena_float_cost(n->cfg.n_labels) +
+                           n->ops->scratch_bytes(n, 1, T, T, NET_LABELS);
+    else
+        r->scratch_bytes = model_pass_bytes(m, 1, T, T);
 }
 
 /* ---- the front door -------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #define SEQ_TEXT_TOKENIZER_H
 
 #include "model/base/err.h"
+#include "model/base/problems.h"
 #include "model/load/tokenizer_role.h"
 #include "model/text/text.h"
 #include "model/text/token.h"
@@ -21,7 +22,11 @@ struct tokenizer;
  * ERR_MISMATCH, ERR_LIMIT, ERR_NOMEM. */
 enum err_code tokenizer_load(const char *dir, struct tokenizer **out,
                              struct err *err) MUST_CHECK;
-/* The same for the text of such a file. */
+/* The same, but everything that is wrong goes into *p; *out is filled only if that got
+ * none. */
+enum err_code tokenizer_survey(const char *dir, struct problems *p,
+                               struct tokenizer **out, struct err *err) MUST_CHECK;
+/* As tokenizer_load, of the text of a tokenizer.json. */
 enum err_code tokenizer_parse(const char *json, size_t n, struct tokenizer **out,
                               struct err *err) MUST_CHECK;
 void tokenizer_free(struct tokenizer *t);

@@ -52,8 +52,17 @@ static enum err_code check(const char *dir, struct found *f, struct seq_report *
 
 /* ---- folders that are fine ------------------------------------------------------- */
 
+/* Beside the folders lie the scripts that make them. */
+static bool is_script(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && strcmp(dot, ".py") == 0;
+}
+
 static void check_good(const char *dir)
 {
+    if (is_script(dir))
+        return;
     static struct found f;
     struct seq_report r;
     struct err err;
@@ -72,12 +81,7 @@ static void check_good(const char *dir)
 START_TEST(nothing_is_found_in_folders_that_load)
 {
     fixture_each("tests/fixtures/folders/valid", 3, check_good);
-    const char *const models[] = {"tiny-bert", "tiny-bilstm", "tiny-gpt2", "tiny-lstm"};
-    for (size_t i = 0; i < 4; i++) {
-        char dir[256];
-        snprintf(dir, sizeof dir, "tests/fixtures/models/%s", models[i]);
-        check_good(dir);
-    }
+    fixture_each("tests/fixtures/models", 12, check_good);
 }
 END_TEST
 
@@ -96,6 +100,79 @@ static void check_net(const char *dir)
 START_TEST(tensors_of_every_golden_net_are_the_right_ones)
 {
     fixture_each("tests/golden/nets", 23, check_net);
+}
+END_TEST
+
+/* A text as long as the report speaks of, in the model's first id. */
+static void make_tokens(struct seq_tokens *t, size_t n)
+{
+    *t = (struct seq_tokens){.at = mem_zero(n, sizeof *t->at), .n = n, .cap = n};
+    ck_assert_ptr_nonnull(t->at);
+}
+
+static void ignore_row(void *arg, size_t layer, size_t head, size_t query, size_t n_keys,
+                       const float *p)
+{
+    (void)arg, (void)layer, (void)head, (void)query, (void)n_keys, (void)p;
+}
+
+/* What that text takes of a worker; *state gets the bytes of a sequence that holds it. */
+static size_t measure(const struct seq_report *r, size_t *state)
+{
+    static const struct seq_sink sink = {.row = ignore_row};
+    const struct seq_info *info = seq_model_info(r->model);
+    struct seq_worker *w = NULL;
+    struct seq_state *s = NULL;
+    struct seq_tokens text;
+    const struct seq_tokens *texts[] = {&text};
+    struct err err = {0};
+    size_t n = r->scratch_tokens;
+    float *y = mem_zero(info->vocab + info->n_labels, sizeof *y);
+    int32_t *ids = mem_zero(n, sizeof *ids);
+    const int32_t *const all[] = {ids};
+    enum err_code code = seq_worker_new(NULL, &w, &err);
+    make_tokens(&text, n);
+    *state = 0;
+    if (code == ERR_OK && info->tasks & SEQ_CLASSIFY) {
+        code = seq_classify(r->model, w, 1, texts, y, &err);
+    } else if (code == ERR_OK && info->tasks & SEQ_STATES) {
+        code = seq_state_new(r->model, &s, &err);
+        if (code == ERR_OK)
+            code = seq_feed(r->model, w, 1, &s, all, &n, y, &err);
+        *state = s ? seq_state_bytes(s) : 0;
+    } else if (code == ERR_OK) {
+        code = seq_inspect(r->model, w, &text, &sink, NULL, &err);
+    }
+    ck_assert_msg(code == ERR_OK, "%s", err.msg);
+    size_t peak = seq_worker_peak(w);
+    seq_state_free(s);
+    seq_tokens_done(&text);
+    seq_worker_free(w);
+    mem_free(y);
+    mem_free(ids);
+    return peak;
+}
+
+static void check_memory(const char *dir)
+{
+    static struct found f;
+    struct seq_report r;
+    struct err err;
+    size_t state;
+    if (is_script(dir))
+        return;
+    ck_assert_msg(check(dir, &f, &r, &err) == ERR_OK, "%s: %s", dir, err.msg);
+    size_t peak = measure(&r, &state);
+    ck_assert_msg(peak <= r.scratch_bytes && r.scratch_bytes <= 2 * peak,
+                  "%s: %zu bytes of scratch, reported %zu", dir, peak, r.scratch_bytes);
+    ck_assert_uint_eq(state, r.state_bytes);
+    seq_model_unref(r.model);
+}
+
+START_TEST(memory_is_what_the_report_says)
+{
+    fixture_each("tests/fixtures/folders/valid", 3, check_memory);
+    fixture_each("tests/fixtures/models", 12, check_memory);
 }
 END_TEST
 
@@ -145,7 +222,7 @@ static void check_several(const char *dir)
 
 START_TEST(everything_that_is_wrong_is_found)
 {
-    fixture_each("tests/fixtures/folders/several", 5, check_several);
+    fixture_each("tests/fixtures/folders/several", 7, check_several);
 }
 END_TEST
 
@@ -272,7 +349,7 @@ static void check_faults(const char *dir)
 
 START_TEST(every_failing_allocation_ends_the_search)
 {
-    fixture_each("tests/fixtures/folders/several", 5, check_faults);
+    fixture_each("tests/fixtures/folders/several", 7, check_faults);
     fixture_each("tests/fixtures/folders/valid", 3, check_faults);
 }
 END_TEST
@@ -281,6 +358,7 @@ int main(void)
 {
     const TTest *const tests[] = {nothing_is_found_in_folders_that_load,
                                   tensors_of_every_golden_net_are_the_right_ones,
+                                  memory_is_what_the_report_says,
                                   what_is_wrong_is_named,
                                   everything_that_is_wrong_is_found,
                                   every_kind_of_broken_config_is_told,
