@@ -50,7 +50,7 @@ struct input {
 static const char *nasty(uint8_t byte)
 {
     static const char *const table[] = {
-        "\u0301",     "\u0327",    "\u200d",     "\u00ad",     "\xc2\x85",     "\u180e",
+        "\u0301",     "\u0327",    "\u200d",     "\u00ad",     "\xc2\x85",   "\u180e",
         "\u2028",     "\ufeff",    "\ufffd",     "\u0130",     "\u017f",     "\u212a",
         "\u3000",     "\u2581",    "\u0e33",     "\u1100",     "\u1161",     "\u11a8",
         "\uac00",     "\u4e2d",    "\ufb01",     "\u0345",     "\ua640",     "\u2126",
@@ -68,10 +68,8 @@ static struct input take_text(const uint8_t *data, size_t n, size_t *used)
     while (at < n && data[at] != SECOND_TEXT && in.n + NASTY_BYTES <= sizeof text) {
         size_t len = 1;
         if (utf8_valid((const char *)data + at, n - at < 4 ? n - at : 4) == 0) {
-            const char *s = nasty(data[at]);
-            size_t k = strlen(s);
-            memcpy(text + in.n, s, k);
-            in.n += k;
+            for (const char *s = nasty(data[at]); *s; s++)
+                text[in.n++] = *s;
         } else {
             (void)utf8_get((const char *)data + at, n - at, &len);
             memcpy(text + in.n, data + at, len);
