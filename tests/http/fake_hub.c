@@ -398,22 +398,33 @@ static int listen_anywhere(unsigned *port)
     return fd;
 }
 
-void fake_hub_start(struct fake_hub *h, const char *repo)
+void fake_hub_init(struct fake_hub *h, const char *repo)
 {
     *h = (struct fake_hub){.repo = repo};
     pthread_mutex_init(&h->lock, NULL);
     h->listening[0] = listen_anywhere(&h->port);
     h->listening[1] = listen_anywhere(&h->cdn_port);
     ck_assert_int_eq(pipe2(h->wake, O_CLOEXEC), 0);
+}
+
+void fake_hub_open(struct fake_hub *h)
+{
+    h->n_threads = 0;
     ck_assert_int_eq(pthread_create(&h->acceptor, NULL, accept_all, h), 0);
 }
 
-void fake_hub_stop(struct fake_hub *h)
+void fake_hub_close(struct fake_hub *h)
 {
+    char byte;
     ck_assert_int_eq(write(h->wake[1], "x", 1), 1);
     pthread_join(h->acceptor, NULL);
     for (size_t i = 0; i < h->n_threads; i++)
         pthread_join(h->threads[i], NULL);
+    ck_assert_int_eq(read(h->wake[0], &byte, 1), 1);
+}
+
+void fake_hub_done(struct fake_hub *h)
+{
     for (size_t i = 0; i < h->n_files; i++)
         free(h->files[i].bytes);
     for (int i = 0; i < 2; i++) {

@@ -8,8 +8,9 @@
  *   GET                                        large: 302 to the other origin, X-Linked-*
  *   GET  cdn  /blobs/FILE?signature=secret     bytes, also ranges
  *
- * Faults are fields, set before a request. What was asked is kept as lines of text:
- * "hub HEAD /path", with " range=5" and " token=abc" where they were sent. */
+ * Faults are fields, and they and the files may be changed while the hub is closed: its
+ * threads live from fake_hub_open to fake_hub_close. What was asked is kept as lines of
+ * text: "hub HEAD /path", with " range=5" and " token=abc" where they were sent. */
 #ifndef TESTS_HTTP_FAKE_HUB_H
 #define TESTS_HTTP_FAKE_HUB_H
 
@@ -17,7 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { FAKE_HUB_FILES = 24, FAKE_HUB_THREADS = 512, FAKE_HUB_LOG = 65536 };
+enum { FAKE_HUB_FILES = 24, FAKE_HUB_THREADS = 256, FAKE_HUB_LOG = 65536 };
 
 #define FAKE_HUB_COMMIT "0123456789abcdef0123456789abcdef01234567"
 
@@ -56,9 +57,13 @@ struct fake_hub {
     long long sent; /* bytes of files */
 };
 
-/* Starts serving an empty repository. */
-void fake_hub_start(struct fake_hub *h, const char *repo);
-void fake_hub_stop(struct fake_hub *h);
+/* An empty repository; the ports are known from now on. */
+void fake_hub_init(struct fake_hub *h, const char *repo);
+void fake_hub_done(struct fake_hub *h);
+
+/* Serves until it is closed, which waits for the last answer. */
+void fake_hub_open(struct fake_hub *h);
+void fake_hub_close(struct fake_hub *h);
 
 /* Adds a file; its bytes are copied. */
 struct fake_file *fake_hub_add(struct fake_hub *h, const char *name, const void *bytes,

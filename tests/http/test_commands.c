@@ -266,10 +266,12 @@ START_TEST(check_names_every_problem)
 {
     static const char *const bad = "tests/fixtures/folders/several/five_things";
     struct ran r;
-    run(&r, ARGS("check", BERT, bad, "/nowhere", LSTM), "", 0);
+    run(&r, ARGS("check", BERT, bad, "/nowhere", "/dev/null", LSTM), "", 0);
     ck_assert_int_eq(r.status, 1);
     ck_assert_ptr_nonnull(strstr(r.out, "five_things: cannot be served, 5 problems\n"));
-    ck_assert_ptr_nonnull(strstr(r.out, "/nowhere: cannot be served, 3 problems\n"));
+    ck_assert_ptr_nonnull(strstr(r.out, "/nowhere: cannot be served, 1 problem\n"));
+    ck_assert_ptr_nonnull(strstr(r.out, "1 problem\n  No such file or directory\n"));
+    ck_assert_ptr_nonnull(strstr(r.out, "1 problem\n  this is no folder\n"));
     ck_assert_ptr_nonnull(strstr(r.out, "tiny-lstm: can be served\n"));
     ran_done(&r);
     run(&r, ARGS("check", "--json", bad), "", 0);
@@ -442,6 +444,7 @@ static pid_t start_piped(int *to, int *from, bool ignore_sigpipe)
         signal(SIGPIPE, ignore_sigpipe ? SIG_IGN : SIG_DFL);
         dup2(in[0], STDIN_FILENO);
         dup2(out[1], STDOUT_FILENO);
+        dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
         for (int i = 0; i < 2; i++) {
             close(in[i]);
             close(out[i]);
