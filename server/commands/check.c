@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "server/clock.h"
 #include "server/commands/command.h"
@@ -173,8 +174,9 @@ static void put_text(struct buf *b, const struct checked *c)
         buf_printf(b, "%zu tokens\n", info->context);
     else
         buf_puts(b, "any number of tokens\n");
-    buf_printf(b, "  vocabulary     %zu tokens%s\n", info->vocab,
-               info->word_level ? ", each a whole word" : "");
+    buf_puts(b, "  vocabulary     ");
+    put_count(b, info->vocab);
+    buf_printf(b, " tokens%s\n", info->word_level ? ", each a whole word" : "");
     put_specials(b, &c->report);
     put_tasks(b, info);
     put_labels(b, info);
@@ -289,8 +291,12 @@ static enum err_code check(struct checked *c, const struct seq_load_options *loa
                            char *const *env, struct err *err)
 {
     char dir[PATH_MAX];
+    struct stat st;
     struct seq_check_hooks hooks = {.arg = c, .found = on_found, .loading = on_loading};
     enum err_code code = hub_resolve(c->arg, env, dir, err);
+    errno = 0;
+    if (code == ERR_OK && (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)))
+        code = err_set(err, ERR_IO, "%s", errno ? strerror(errno) : "this is no folder");
     if (code != ERR_OK) {
         on_found(c, code, err->msg);
         return ERR_OK;
