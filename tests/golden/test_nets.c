@@ -92,11 +92,13 @@ static size_t length(const struct golden *g, size_t b)
 static double difference(size_t n, const float *a, const float *b)
 {
     double most = 0;
+    bool numbers = true; /* each check costs a system call */
     for (size_t i = 0; i < n; i++) {
         double d = fabs((double)a[i] - b[i]);
-        ck_assert(!isnan(d));
+        numbers &= !isnan(d);
         most = d > most ? d : most;
     }
+    ck_assert(numbers);
     return most;
 }
 
@@ -135,8 +137,10 @@ static void see_attention(void *arg, size_t seq, size_t layer, size_t head, size
     const float *want =
         g->attention[b] + ((layer * g->map_heads + head) * rows + query) * T;
     raise_to(&g->worst_attention, difference(n_keys, p, want));
+    bool ahead = false;
     for (size_t i = n_keys; i < T; i++)
-        ck_assert_msg(want[i] == 0, "%s: PyTorch looks ahead", g->dir);
+        ahead |= want[i] != 0;
+    ck_assert_msg(!ahead, "%s: PyTorch looks ahead", g->dir);
 }
 
 static void see_hidden(void *arg, size_t seq, size_t layer, size_t first, size_t n,
