@@ -85,23 +85,63 @@ START_TEST(nothing_is_found_in_folders_that_load)
 }
 END_TEST
 
-/* The nets of tests/golden have no tokenizer: that, and only that, is found. */
-static void check_net(const char *dir)
+/* ---- folders that only lack a tokenizer ------------------------------------------ */
+
+static const char TOKENIZER[] =
+    "{\"version\":\"1.0\",\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\","
+    "\"vocab\":{\"?\":0,\"[MASK]\":1}},\"added_tokens\":[{\"id\":1,\"content\":"
+    "\"[MASK]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+    "\"normalized\":false,\"special\":true}]}";
+
+/* Makes `folder` (of mkdtemp) with links to all files of dir, and a tokenizer. */
+static void complete(const char *dir, char *folder)
 {
-    static struct found f;
-    struct seq_report r;
-    struct err err;
-    ck_assert_int_eq(check(dir, &f, &r, &err), ERR_IO);
-    ck_assert_msg(f.n == 1, "%s: %s", dir, f.said[0]);
-    ck_assert_ptr_nonnull(strstr(f.said[0], "tokenizer.json"));
-    ck_assert(!f.loading);
+    struct dirent **list = NULL;
+    int n = scandir(dir, &list, NULL, alphasort);
+    ck_assert_int_gt(n, 0);
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    for (int i = 0; i < n; i++) {
+        char from[PATH_MAX], path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", dir, list[i]->d_name);
+        ck_assert_ptr_nonnull(realpath(path, from));
+        snprintf(path, sizeof path, "%s/%s", folder, list[i]->d_name);
+        if (list[i]->d_name[0] != '.')
+            ck_assert_int_eq(symlink(from, path), 0);
+        free(list[i]);
+    }
+    free(list);
+    fixture_write(folder, "tokenizer.json", TOKENIZER, sizeof TOKENIZER - 1);
 }
 
-START_TEST(tensors_of_every_golden_net_are_the_right_ones)
+static void discard(const char *folder)
 {
-    fixture_each("tests/golden/nets", 23, check_net);
+    struct dirent **list = NULL;
+    int n = scandir(folder, &list, NULL, NULL);
+    for (int i = 0; i < n; i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", folder, list[i]->d_name);
+        unlink(path); /* "." and ".." stay, of course */
+        free(list[i]);
+    }
+    free(list);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+
+static void check_net(const char *dir)
+{
+    char folder[] = "/tmp/test_folders.XXXXXX";
+    complete(dir, folder);
+    check_good(folder);
+    discard(folder);
+}
+
+START_TEST(every_golden_net_is_served)
+{
+    fixture_each("tests/golden/nets", 80, check_net);
 }
 END_TEST
+
+/* ---- memory ---------------------------------------------------------------------- */
 
 /* A text as long as the report speaks of, in the model's first id. */
 static void make_tokens(struct seq_tokens *t, size_t n)
@@ -278,41 +318,17 @@ START_TEST(every_kind_of_broken_safetensors_is_told)
 }
 END_TEST
 
-static void link_file(const char *dir, const char *name, const char *to)
-{
-    char from[PATH_MAX], path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    ck_assert_ptr_nonnull(realpath(path, from));
-    snprintf(path, sizeof path, "%s/%s", to, name);
-    ck_assert_int_eq(symlink(from, path), 0);
-}
-
-/* A net that can't be loaded, in a folder that has a tokenizer as well. */
 static void check_net_refused(const char *dir)
 {
     static struct found f;
-    static const char *const files[] = {"config.json", "model.safetensors",
-                                        "tokenizer.json"};
-    static const char tokenizer[] =
-        "{\"version\":\"1.0\",\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\","
-        "\"vocab\":{\"?\":0,\"[MASK]\":1}},\"added_tokens\":[{\"id\":1,\"content\":"
-        "\"[MASK]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
-        "\"normalized\":false,\"special\":true}]}";
-    char folder[] = "/tmp/test_folders.XXXXXX", path[PATH_MAX];
+    char folder[] = "/tmp/test_folders.XXXXXX";
     struct seq_model *m = NULL;
     struct seq_report r;
     struct err err, first = {0};
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    link_file(dir, files[0], folder);
-    link_file(dir, files[1], folder);
-    fixture_write(folder, files[2], tokenizer, sizeof tokenizer - 1);
+    complete(dir, folder);
     ck_assert_int_ne(seq_model_load(folder, NULL, &m, &first), ERR_OK);
     ck_assert_int_ne(check(folder, &f, &r, &err), ERR_OK);
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        ck_assert_int_eq(unlink(path), 0);
-    }
-    ck_assert_int_eq(rmdir(folder), 0);
+    discard(folder);
     ck_assert_msg(has_said(&f, first.msg), "%s: did not say %s", dir, first.msg);
 }
 
@@ -322,7 +338,7 @@ START_TEST(every_kind_of_wrong_tensor_is_told)
 }
 END_TEST
 
-/* ---- memory ---------------------------------------------------------------------- */
+/* ---- no memory ------------------------------------------------------------------- */
 
 /* Fails allocation 0, 1, 2, ... until none is left to fail; leaks are the sanitizer's. */
 static void check_faults(const char *dir)
@@ -356,15 +372,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {nothing_is_found_in_folders_that_load,
-                                  tensors_of_every_golden_net_are_the_right_ones,
-                                  memory_is_what_the_report_says,
-                                  what_is_wrong_is_named,
-                                  everything_that_is_wrong_is_found,
-                                  every_kind_of_broken_config_is_told,
-                                  every_kind_of_broken_safetensors_is_told,
-                                  every_kind_of_wrong_tensor_is_told,
-                                  every_failing_allocation_ends_the_search,
-                                  NULL};
+    const TTest *const tests[] = {
+        nothing_is_found_in_folders_that_load,    every_golden_net_is_served,
+        memory_is_what_the_report_says,           what_is_wrong_is_named,
+        everything_that_is_wrong_is_found,        every_kind_of_broken_config_is_told,
+        every_kind_of_broken_safetensors_is_told, every_kind_of_wrong_tensor_is_told,
+        every_failing_allocation_ends_the_search, NULL};
     return suite_run("folders", tests, 240);
 }
