@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from net_tokenizer import write_tokenizer
+
 ROOT = Path(__file__).resolve().parents[2]
 NETS = ROOT / "tests" / "golden" / "nets"
 TOOLS = ROOT / "weights" / "tools"
@@ -203,6 +205,7 @@ def make(name, kind, outputs, lengths, ways=1, n_layers=1, keras=2, hard=False, 
     (folder / "expected").mkdir()
     model_folder.write_safetensors(folder / "expected" / "model.safetensors", expected)
     (folder / "ids").write_text("".join(" ".join(map(str, t)) + "\n" for t in texts))
+    write_tokenizer(folder)
 
 
 def main():

@@ -24,6 +24,8 @@ from torch import nn
 from transformers import (BertConfig, BertForSequenceClassification, GPT2Config,
                           GPT2LMHeadModel)
 
+from net_tokenizer import write_tokenizer
+
 HERE = Path(__file__).resolve().parent / "nets"
 STEPS_MAX = 17  # longer texts come without states and gates
 LSTM, GRU, RNN = "lstm", "gru", "rnn"
@@ -42,6 +44,7 @@ def write(name, config, tensors, texts, expected, types=None):
     (folder / "ids").write_text(lines(texts))
     if types:
         (folder / "types").write_text(lines(types))
+    write_tokenizer(folder)
 
 
 def texts_of(lengths, vocab, generator):
