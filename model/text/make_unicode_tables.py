@@ -9,6 +9,8 @@ libutf8proc.so.2 (the version the C code links).
     python model/text/make_unicode_tables.py > model/text/unicode_tables.h
 """
 import ctypes
+import unicodedata
+
 import tokenizers
 from tokenizers import Regex
 from tokenizers import normalizers as norm
@@ -23,16 +25,17 @@ CHUNK = 20000
 DIRECT = 256
 
 
-def chunks():
-    for i in range(0, len(POINTS), CHUNK):
-        yield POINTS[i:i + CHUNK]
+def chunks(points=None):
+    points = POINTS if points is None else points
+    for i in range(0, len(points), CHUNK):
+        yield points[i:i + CHUNK]
 
 
-def by_regex(pattern):
+def by_regex(pattern, points=None):
     """Code points that `pattern` matches: they are what a removing split leaves out."""
     split = pre.Split(Regex(pattern), "removed")
     out = set()
-    for part in chunks():
+    for part in chunks(points):
         left = split.pre_tokenize_str("".join(map(chr, part)))
         kept = {i for _, (a, b) in left for i in range(a, b)}
         out |= {cp for i, cp in enumerate(part) if i not in kept}
@@ -174,6 +177,57 @@ FLAGS = [
 ]
 
 
+CATEGORIES = ("Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf").split()
+
+# By general category, bytes in UTF-8, and (where expressions name it) script.
+STAND_INS = {
+    ("Lu", 3, "Latin"): 0x1e00, ("Ll", 3, "Latin"): 0x1e01, ("Ll", 4, "Latin"): 0x1df00,
+    ("Lu", 3, "Cyrillic"): 0xa640, ("Ll", 3, "Cyrillic"): 0xa641, ("Lo", 4, "Han"): 0x20000,
+    ("Lo", 4, "Hiragana"): 0x1b001, ("Lo", 4, "Katakana"): 0x1b000, ("Lo", 4, "Arabic"): 0x1ee00,
+    ("Mn", 3, "Arabic"): 0x8d3, ("Nd", 4, "Common"): 0x1d7ce,
+    ("Lu", 4, None): 0x10400, ("Ll", 4, None): 0x10428, ("Lm", 4, None): 0x16b40,
+    ("Lo", 4, None): 0x10000, ("Mn", 3, None): 0xeb1, ("Mn", 4, None): 0x101fd,
+    ("Mc", 3, None): 0xcbe, ("Mc", 4, None): 0x11000, ("Nd", 4, None): 0x104a0,
+    ("No", 4, None): 0x10107, ("Po", 3, None): 0x1b5a, ("Po", 4, None): 0x10100,
+    ("Pd", 4, None): 0x10ead, ("Sm", 4, None): 0x1d6c1, ("So", 3, None): 0x2100,
+    ("So", 4, None): 0x10137, ("Cf", 4, None): 0x13430,
+}
+
+
+def stand_ins():
+    """(first, last, stand-in) of the code points that the library's regex engine puts in another
+    general category than PCRE2, whose Unicode is that of this Python."""
+    assert unicodedata.unidata_version == "14.0.0"
+    known = sorted(by_regex(r"[^\p{Cn}\p{Co}]"))
+    category = {c: name for name in CATEGORIES for c in by_regex(r"\p{%s}" % name, known)}
+    newer = [c for c in known if category[c] != unicodedata.category(chr(c))]
+    script = {c: name for name in sorted({s for _, _, s in STAND_INS if s})
+              for c in by_regex(r"\p{%s}" % name, newer)}
+    for (name, size, family), c in STAND_INS.items():
+        assert category[c] == unicodedata.category(chr(c)) == name and len(chr(c).encode()) == size
+        assert not family or by_regex(r"\p{%s}" % family, [c])
+    out = []
+    for c in newer:
+        key = category[c], len(chr(c).encode())
+        other = STAND_INS.get((*key, script.get(c))) or STAND_INS[(*key, None)]
+        if out and out[-1][1:] == (c - 1, other):
+            out[-1] = (out[-1][0], c, other)
+        else:
+            out.append((c, c, other))
+    return out
+
+
+def print_stand_ins(p):
+    p("/* What the regex engine knows and PCRE2 (Unicode 14) does not: first, last, and a character")
+    p(" * of the same general category and size that stands in for them. */")
+    p("static const struct {")
+    p("    uint32_t first, last, other;")
+    p("} unicode_newer[] = {")
+    for entry in stand_ins():
+        p("    {0x%x, 0x%x, 0x%x}," % entry)
+    p("};\n")
+
+
 def lower_ranges(pairs):
     """(first, last, step, to): first, first+step .. last map to `to` and on."""
     out = []
@@ -243,6 +297,7 @@ def main():
     for entry in low:
         p("    {0x%x, 0x%x, %d, 0x%x}," % entry)
     p("};\n")
+    print_stand_ins(p)
     p("#endif")
 
 

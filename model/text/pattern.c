@@ -1,7 +1,9 @@
 #include "model/text/pattern.h"
 
 #include "model/base/mem.h"
+#include "model/base/utf8.h"
 #include "model/text/regex.h"
+#include "model/text/unicode.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -129,6 +131,7 @@ void matcher_done(struct matcher *m)
 {
     pcre2_match_data_free(m->data);
     pcre2_match_context_free(m->context);
+    text_done(&m->shown);
     *m = (struct matcher){0};
 }
 
@@ -201,14 +204,39 @@ static int match_bounded(const pcre2_code *regex, struct matcher *m, const char 
     }
 }
 
+/* Puts a copy of s[0..n) into m->shown, characters that PCRE2 does not know replaced by
+ * others that it should treat alike; leaves it empty if there are none. A character of
+ * two bytes is known. */
+static enum err_code show(struct matcher *m, const char *s, size_t n, struct err *err)
+{
+    enum err_code code = ERR_OK;
+    size_t length;
+    m->shown.n = 0;
+    for (size_t at = 0; code == ERR_OK && at < n; at += length) {
+        length = 1;
+        if ((unsigned char)s[at] < 0xe0)
+            continue;
+        uint32_t cp = utf8_get(s + at, n - at, &length), other = unicode_stand_in(cp);
+        if (other == cp)
+            continue;
+        if (m->shown.n == 0)
+            code = text_add(&m->shown, s, n, err);
+        if (code == ERR_OK)
+            utf8_put(other, m->shown.at + at);
+    }
+    return code;
+}
+
 static enum err_code find_regex(const pcre2_code *regex, struct matcher *m, const char *s,
                                 size_t n, size_t at, bool *found, struct match *out,
                                 struct err *err)
 {
     enum err_code code = matcher_ready(m, err);
+    if (code == ERR_OK && at == 0)
+        code = show(m, s, n, err);
     if (code != ERR_OK)
         return code;
-    int rc = match_bounded(regex, m, s, n, at);
+    int rc = match_bounded(regex, m, m->shown.n ? m->shown.at : s, n, at);
     if (rc == PCRE2_ERROR_NOMEMORY)
         return no_memory("encoding", err);
     if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)

@@ -88,6 +88,21 @@ size_t unicode_lower(uint32_t cp, uint32_t out[2])
     return 1;
 }
 
+uint32_t unicode_stand_in(uint32_t cp)
+{
+    size_t low = 0, high = sizeof unicode_newer / sizeof *unicode_newer;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (cp > unicode_newer[middle].last)
+            low = middle + 1;
+        else if (cp < unicode_newer[middle].first)
+            high = middle;
+        else
+            return unicode_newer[middle].other;
+    }
+    return cp;
+}
+
 /* Bytes 21-7e, a1-ac and ae-ff stand for themselves; the other 68, in increasing order,
  * for U+0100 and on. */
 uint32_t unicode_from_byte(unsigned char byte)

@@ -29,6 +29,11 @@ unsigned unicode_flags(uint32_t cp);
 /* \w of the library's regex engine, which differs a little from UNICODE_WORD. */
 bool unicode_is_regex_word(uint32_t cp);
 
+/* The library's regex engine knows Unicode 16, PCRE2 on Debian 12 Unicode 14: a character
+ * that both know, of the same general category, the same number of bytes in UTF-8 and,
+ * for the scripts that expressions name, the same script. cp itself if PCRE2 knows it. */
+uint32_t unicode_stand_in(uint32_t cp);
+
 /* What BertNormalizer puts blanks around. */
 bool unicode_is_chinese(uint32_t cp);
 

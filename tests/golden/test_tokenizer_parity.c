@@ -56,10 +56,9 @@ static void check(struct subject *s, const char *kind, size_t i, const struct te
     ck_assert_uint_ge(json_string_length(sums), DIGITS * (i + 1));
     snprintf(sum, sizeof sum, "%08x", checksum(got->at, got->n));
     const char *want = json_string_value(sums) + DIGITS * i;
-    if (strncmp(want, "--------", DIGITS) != 0)
-        ck_assert_msg(memcmp(sum, want, DIGITS) == 0,
-                      "%s: another answer than the library's to number %zu of %s: %s",
-                      s->name, i, kind, about);
+    ck_assert_msg(memcmp(sum, want, DIGITS) == 0,
+                  "%s: another answer than the library's to number %zu of %s: %s",
+                  s->name, i, kind, about);
     s->n++;
 }
 

@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import unicodedata
 import zlib
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one process per tokenizer instead
@@ -166,15 +165,6 @@ MAKERS = (
                                       decoders.Strip(" ", 1, 0)])))])
 
 
-# Their expressions have no scanner and go through PCRE2, which knows Unicode 14, as Python 3.11
-# does: nothing is expected of newer characters.
-OLDER = make.OLDER | {"alone_split_" + b for b in BEHAVIORS}
-
-
-def is_newer(name, text):
-    return name in OLDER and any(unicodedata.category(c) == "Cn" for c in text)
-
-
 # ---- answers -----------------------------------------------------------------------
 
 def text_bytes(text):
@@ -266,15 +256,14 @@ def show(answer, kind):
 
 # ---- the comparison ----------------------------------------------------------------
 
-def requests_of(t, name, texts, ids):
+def requests_of(t, texts, ids):
     """All requests to one tokenizer: (kind, item)."""
     size = t.get_vocab_size(with_added_tokens=True) + 2
     out = [("T", text) for text in texts]
     if has_pair(t):
         out += [("P", (texts[i], texts[i + 1])) for i in range(0, len(texts) - 1, EVERY)]
     out += [("I", [x % size for x in row]) for row in ids]
-    return [(kind, item) for kind, item in out
-            if kind == "I" or not is_newer(name, "".join(item))]
+    return out
 
 
 def batches(requests):
@@ -308,12 +297,12 @@ def compare_one(name, folder, options, texts, ids):
     t = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     t.no_truncation()
     t.no_padding()
-    requests = requests_of(t, name, texts, ids)
+    requests = requests_of(t, texts, ids)
     answers = ours(options.driver, folder, requests)
     path = os.path.join(options.out, "diff-%s.txt" % name)
     if os.path.exists(path):
         os.remove(path)
-    done = wrong = newer = 0
+    done = wrong = 0
     first = []
     for kind, items in batches(requests):
         for item, want, got in zip(items, theirs(t, kind, items), answers):
@@ -321,14 +310,11 @@ def compare_one(name, folder, options, texts, ids):
             if got == want:
                 continue
             wrong += 1
-            if kind != "I" and any(unicodedata.category(c) == "Cn" for c in "".join(item)):
-                newer += 1
             if wrong <= options.show:
                 first += report(path, name, kind, item, got, want)
     missing = len(requests) - done
-    line = "%-40s %7d texts, %6d pairs, %6d lists of ids: %d different%s%s (%.0f s)" % (
+    line = "%-40s %7d texts, %6d pairs, %6d lists of ids: %d different%s (%.0f s)" % (
         name, *(sum(k == kind for k, _ in requests) for kind in "TPI"), wrong,
-        ", %d of them with characters newer than Unicode 14" % newer if newer else "",
         ", THEN IT STOPPED" if missing else "", time.time() - begin)
     return "\n".join([line] + [shown[:400] for shown in first[:8]]), done, wrong + missing
 
@@ -397,17 +383,15 @@ def record_texts(seed):
     return texts + [long_text(rng) for _ in range(3)]
 
 
-def sums(t, name, texts, ids):
-    """CRC-32 of each answer, in hexadecimal; dashes where nothing is expected."""
+def sums(t, texts, ids):
+    """CRC-32 of each answer, in hexadecimal."""
     size = t.get_vocab_size(with_added_tokens=True) + 2
     wanted = {"texts": ("T", texts), "ids": ("I", [[x % size for x in row] for row in ids])}
     if has_pair(t):
         wanted["pairs"] = ("P", [(texts[i], texts[i + 1]) for i in range(PAIRS)])
     out = {"size": size}
     for key, (kind, items) in wanted.items():
-        out[key] = "".join(
-            "--------" if kind != "I" and is_newer(name, "".join(item)) else "%08x" % zlib.crc32(answer)
-            for item, answer in zip(items, theirs(t, kind, items)))
+        out[key] = "".join("%08x" % zlib.crc32(answer) for answer in theirs(t, kind, items))
     return out
 
 
@@ -424,7 +408,7 @@ def record(options):
         t = Tokenizer.from_file(path) if os.path.exists(path) else maker()
         if maker in MAKERS:
             small[name] = json.loads(t.to_str())
-        answers[name] = sums(t, name, texts, ids)
+        answers[name] = sums(t, texts, ids)
     for file, table in (("alone.json", small), ("sums.json", answers)):
         rows = ["%s:%s" % (json.dumps(name), json.dumps(value, separators=(",", ":")))
                 for name, value in table.items()]
