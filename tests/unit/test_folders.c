@@ -82,62 +82,7 @@ START_TEST(nothing_is_found_in_folders_that_load)
 {
     fixture_each("tests/fixtures/folders/valid", 3, check_good);
     fixture_each("tests/fixtures/models", 12, check_good);
-}
-END_TEST
-
-/* ---- folders that only lack a tokenizer ------------------------------------------ */
-
-static const char TOKENIZER[] =
-    "{\"version\":\"1.0\",\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\","
-    "\"vocab\":{\"?\":0,\"[MASK]\":1}},\"added_tokens\":[{\"id\":1,\"content\":"
-    "\"[MASK]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
-    "\"normalized\":false,\"special\":true}]}";
-
-/* Makes `folder` (of mkdtemp) with links to all files of dir, and a tokenizer. */
-static void complete(const char *dir, char *folder)
-{
-    struct dirent **list = NULL;
-    int n = scandir(dir, &list, NULL, alphasort);
-    ck_assert_int_gt(n, 0);
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    for (int i = 0; i < n; i++) {
-        char from[PATH_MAX], path[PATH_MAX];
-        snprintf(path, sizeof path, "%s/%s", dir, list[i]->d_name);
-        ck_assert_ptr_nonnull(realpath(path, from));
-        snprintf(path, sizeof path, "%s/%s", folder, list[i]->d_name);
-        if (list[i]->d_name[0] != '.')
-            ck_assert_int_eq(symlink(from, path), 0);
-        free(list[i]);
-    }
-    free(list);
-    fixture_write(folder, "tokenizer.json", TOKENIZER, sizeof TOKENIZER - 1);
-}
-
-static void discard(const char *folder)
-{
-    struct dirent **list = NULL;
-    int n = scandir(folder, &list, NULL, NULL);
-    for (int i = 0; i < n; i++) {
-        char path[PATH_MAX];
-        snprintf(path, sizeof path, "%s/%s", folder, list[i]->d_name);
-        unlink(path); /* "." and ".." stay, of course */
-        free(list[i]);
-    }
-    free(list);
-    ck_assert_int_eq(rmdir(folder), 0);
-}
-
-static void check_net(const char *dir)
-{
-    char folder[] = "/tmp/test_folders.XXXXXX";
-    complete(dir, folder);
-    check_good(folder);
-    discard(folder);
-}
-
-START_TEST(every_golden_net_is_served)
-{
-    fixture_each("tests/golden/nets", 80, check_net);
+    fixture_each("tests/golden/nets", 80, check_good);
 }
 END_TEST
 
@@ -218,6 +163,39 @@ END_TEST
 
 /* ---- folders that are not -------------------------------------------------------- */
 
+/* Links to all files of dir, but for the one called `but`. */
+static void link_files(const char *dir, const char *folder, const char *but)
+{
+    struct dirent **list = NULL;
+    int n = scandir(dir, &list, NULL, alphasort);
+    ck_assert_int_gt(n, 0);
+    for (int i = 0; i < n; i++) {
+        char from[PATH_MAX], path[PATH_MAX];
+        const char *name = list[i]->d_name;
+        snprintf(path, sizeof path, "%s/%s", dir, name);
+        ck_assert_ptr_nonnull(realpath(path, from));
+        snprintf(path, sizeof path, "%s/%s", folder, name);
+        if (name[0] != '.' && strcmp(name, but) != 0)
+            ck_assert_int_eq(symlink(from, path), 0);
+        free(list[i]);
+    }
+    free(list);
+}
+
+static void discard(const char *folder)
+{
+    struct dirent **list = NULL;
+    int n = scandir(folder, &list, NULL, NULL);
+    for (int i = 0; i < n; i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", folder, list[i]->d_name);
+        unlink(path); /* "." and ".." stay, of course */
+        free(list[i]);
+    }
+    free(list);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+
 static void check_refused(const char *dir)
 {
     static struct found f;
@@ -259,6 +237,28 @@ static void check_several(const char *dir)
     ck_assert_msg(f.n == n, "%s: also said %s", dir, f.said[n]);
     free(expect);
 }
+
+/* Files of 10^9 bytes are refused by their size, before a byte of them is read. */
+START_TEST(huge_files_are_refused_unread)
+{
+    static const char *const names[] = {"config.json", "generation_config.json",
+                                        "tokenizer.json", "tokenizer_config.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char folder[] = "/tmp/test_folders.XXXXXX", path[PATH_MAX];
+        struct seq_model *m = NULL;
+        struct err err = {0};
+        ck_assert_ptr_nonnull(mkdtemp(folder));
+        link_files("tests/fixtures/folders/valid/micro-lstm", folder, names[i]);
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        fixture_write(folder, names[i], "[", 1);
+        ck_assert_int_eq(truncate(path, 1000000000), 0);
+        ck_assert_int_ne(seq_model_load(folder, NULL, &m, &err), ERR_OK);
+        ck_assert_msg(strstr(err.msg, names[i]) && strstr(err.msg, "1000000000"), "%s",
+                      err.msg);
+        discard(folder);
+    }
+}
+END_TEST
 
 START_TEST(everything_that_is_wrong_is_found)
 {
@@ -318,6 +318,20 @@ START_TEST(every_kind_of_broken_safetensors_is_told)
 }
 END_TEST
 
+static const char TOKENIZER[] =
+    "{\"version\":\"1.0\",\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\","
+    "\"vocab\":{\"?\":0,\"[MASK]\":1}},\"added_tokens\":[{\"id\":1,\"content\":"
+    "\"[MASK]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+    "\"normalized\":false,\"special\":true}]}";
+
+/* Makes `folder` (of mkdtemp) of a net that lacks a tokenizer. */
+static void complete(const char *dir, char *folder)
+{
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    link_files(dir, folder, "tokenizer.json");
+    fixture_write(folder, "tokenizer.json", TOKENIZER, sizeof TOKENIZER - 1);
+}
+
 static void check_net_refused(const char *dir)
 {
     static struct found f;
@@ -372,11 +386,15 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        nothing_is_found_in_folders_that_load,    every_golden_net_is_served,
-        memory_is_what_the_report_says,           what_is_wrong_is_named,
-        everything_that_is_wrong_is_found,        every_kind_of_broken_config_is_told,
-        every_kind_of_broken_safetensors_is_told, every_kind_of_wrong_tensor_is_told,
-        every_failing_allocation_ends_the_search, NULL};
+    const TTest *const tests[] = {nothing_is_found_in_folders_that_load,
+                                  memory_is_what_the_report_says,
+                                  what_is_wrong_is_named,
+                                  huge_files_are_refused_unread,
+                                  everything_that_is_wrong_is_found,
+                                  every_kind_of_broken_config_is_told,
+                                  every_kind_of_broken_safetensors_is_told,
+                                  every_kind_of_wrong_tensor_is_told,
+                                  every_failing_allocation_ends_the_search,
+                                  NULL};
     return suite_run("folders", tests, 240);
 }
