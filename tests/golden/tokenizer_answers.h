@@ -7,6 +7,7 @@
 
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
+#include "model/text/stream.h"
 #include "model/text/tokenizer.h"
 
 #include <string.h>
@@ -75,7 +76,34 @@ static inline enum err_code answer_tokens(struct text *out, const struct seq_tok
     return code;
 }
 
-/* Decoded with and without special tokens. */
+/* Decodes one id after the other: each part is UTF-8 by itself, and all of them together
+ * are what tokenizer_decode gives. ERR_BUG if not. */
+static inline enum err_code check_stream(const struct tokenizer *t, const int32_t *ids,
+                                         size_t n, bool skip, const struct text *want,
+                                         struct err *err)
+{
+    struct decode_stream *stream = NULL;
+    struct text got = {0};
+    enum err_code code = decode_stream_new(t, skip, &stream, err);
+    for (size_t i = 0; code == ERR_OK && i <= n; i++) {
+        size_t before = got.n;
+        code = i < n ? decode_stream_push(stream, ids[i], &got, err)
+                     : decode_stream_end(stream, &got, err);
+        if (code == ERR_OK && got.n > before &&
+            utf8_valid(got.at + before, got.n - before) != got.n - before)
+            code = err_set(err, ERR_BUG, "stream: part %zu is not UTF-8", i);
+    }
+    if (code == ERR_OK &&
+        (got.n != want->n ||
+         memcmp(got.at ? got.at : "", want->at ? want->at : "", want->n) != 0))
+        code = err_set(err, ERR_BUG, "stream: \"%.*s\" is not what is decoded at once",
+                       (int)got.n, got.at ? got.at : "");
+    text_done(&got);
+    decode_stream_free(stream);
+    return code;
+}
+
+/* Decoded with and without special tokens, at once and as a stream. */
 static inline enum err_code answer_ids(const struct tokenizer *t, const int32_t *ids,
                                        size_t n, struct text *out, struct err *err)
 {
@@ -85,6 +113,8 @@ static inline enum err_code answer_ids(const struct tokenizer *t, const int32_t 
         code = tokenizer_decode(t, ids, n, skip, &decoded, err);
         if (code == ERR_OK)
             code = answer_text(out, decoded.at, decoded.n, err);
+        if (code == ERR_OK)
+            code = check_stream(t, ids, n, skip, &decoded, err);
         text_done(&decoded);
     }
     return code;

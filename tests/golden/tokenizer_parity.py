@@ -11,7 +11,7 @@ or by hand, with the library installed:
     python tests/golden/tokenizer_parity.py --record     (writes tests/golden/parity/)
 
 For each text: ids, offsets, words, types and special mask of its tokens, and what they decode to,
-with and without special tokens. For each fifth: the same of a pair with the next text (without the
+with and without special tokens, at once and token by token. For each fifth: the same of a pair with the next text (without the
 decoding), and what random ids decode to. Seeds are fixed. A difference is printed and kept in
 build/parity/diff-NAME.txt.
 """
