@@ -51,8 +51,9 @@ static ALWAYS_INLINE __m256 fma8(__m256 a, __m256 b, __m256 c)
 /* ---- matrices -------------------------------------------------------------------------
  */
 
-static size_t avx2_matrix_bytes(size_t N, size_t K)
+static size_t avx2_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
+    (void)precision;
     size_t columns, bytes;
     if (__builtin_add_overflow(N, PANEL - 1, &columns))
         return 0;
@@ -69,7 +70,7 @@ static void pack_transposed(struct matrix *m, size_t first, size_t last, const f
         size_t lane = n % PANEL, run = PANEL - lane;
         if (run > last - n)
             run = last - n;
-        float *panel = m->data + n / PANEL * PANEL * m->K + lane;
+        float *panel = (float *)m->data + n / PANEL * PANEL * m->K + lane;
         for (size_t k = 0; k < m->K; k++)
             memcpy(panel + k * PANEL, w + k * m->N + n, run * sizeof(float));
         n += run;
@@ -84,7 +85,7 @@ static void avx2_pack(struct matrix *m, size_t first, size_t last, const float *
         return;
     }
     for (size_t n = first; n < last; n++, w += m->K) {
-        float *panel = m->data + n / PANEL * PANEL * m->K + n % PANEL;
+        float *panel = (float *)m->data + n / PANEL * PANEL * m->K + n % PANEL;
         for (size_t k = 0; k < m->K; k++)
             panel[k * PANEL] = w[k];
     }
@@ -92,7 +93,7 @@ static void avx2_pack(struct matrix *m, size_t first, size_t last, const float *
 
 static void avx2_row(const struct matrix *m, size_t n, float *out)
 {
-    const float *panel = m->data + n / PANEL * PANEL * m->K + n % PANEL;
+    const float *panel = (float *)m->data + n / PANEL * PANEL * m->K + n % PANEL;
     for (size_t k = 0; k < m->K; k++)
         out[k] = panel[k * PANEL];
 }
@@ -142,7 +143,7 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
                                size_t row, size_t column, const int rows,
                                const int panels)
 {
-    const float *x = p->x + row * p->ldx, *at = w->data + column * w->K;
+    const float *x = p->x + row * p->ldx, *at = (const float *)w->data + column * w->K;
     const size_t stride = PANEL * w->K, ahead = column + PANEL < w->N ? stride : 0;
     __m256 sum[TILE_ROWS][TILE_SUMS];
 #pragma GCC unroll 6

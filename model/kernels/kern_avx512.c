@@ -34,7 +34,7 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
                                const int panels)
 {
     const size_t K = w->K, ldx = p->ldx;
-    const float *x = p->x + row * ldx, *data = w->data + column * K;
+    const float *x = p->x + row * ldx, *data = (const float *)w->data + column * K;
     const size_t width = (size_t)panels * PANEL;
     const size_t ahead = column + 2 * width <= w->N ? width * K : 0;
     __m512 sum[TILE_ROWS][MAX_PANELS];

@@ -26,8 +26,9 @@ static void block_product(const float *x, const float *w, size_t ldw, size_t ste
                 STEP, w, (int)ldw, add ? 1 : 0, out, COLUMNS);
 }
 
-static size_t blas_matrix_bytes(size_t N, size_t K)
+static size_t blas_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
+    (void)precision;
     size_t columns, bytes;
     if (K > INT32_MAX || __builtin_add_overflow(N, COLUMNS - 1, &columns))
         return 0;
@@ -54,7 +55,7 @@ static void store_row(const struct product *p, size_t row, size_t first, size_t 
 static void block_rows(const struct matrix *w, const struct product *p, size_t row,
                        size_t rows, size_t first, size_t last)
 {
-    const float *weights = w->data + first / COLUMNS * COLUMNS * w->K;
+    const float *weights = (const float *)w->data + first / COLUMNS * COLUMNS * w->K;
     float x[ROWS * STEP] = {0}, sum[ROWS * COLUMNS] = {0};
     for (size_t k = 0; k < w->K; k += STEP) {
         size_t step = w->K - k < STEP ? w->K - k : STEP;

@@ -6,8 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 
-static size_t ref_matrix_bytes(size_t N, size_t K)
+static size_t ref_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
+    (void)precision;
     size_t bytes;
     if (__builtin_mul_overflow(N, K, &bytes) ||
         __builtin_mul_overflow(bytes, sizeof(float), &bytes))
@@ -21,14 +22,14 @@ static void ref_pack(struct matrix *m, size_t first, size_t last, const float *w
 {
     for (size_t n = first; n < last; n++)
         for (size_t k = 0; k < m->K; k++)
-            m->data[n * m->K + k] =
+            ((float *)m->data)[n * m->K + k] =
                 transposed ? w[k * m->N + n] : w[(n - first) * m->K + k];
 }
 
 static void ref_row(const struct matrix *m, size_t n, float *out)
 {
     for (size_t k = 0; k < m->K; k++)
-        out[k] = m->data[n * m->K + k];
+        out[k] = ((const float *)m->data)[n * m->K + k];
 }
 
 static double dot(size_t n, const float *a, const float *b)
@@ -44,7 +45,7 @@ static void ref_matmul(const struct matrix *w, const struct product *p)
     for (size_t m = 0; m < p->M; m++) {
         float *y = p->y + m * p->ldy;
         for (size_t n = p->first; n < p->last; n++) {
-            double sum = dot(w->K, p->x + m * p->ldx, w->data + n * w->K);
+            double sum = dot(w->K, p->x + m * p->ldx, (const float *)w->data + n * w->K);
             if (p->bias)
                 sum += p->bias[n];
             if (p->accumulate)

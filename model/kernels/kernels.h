@@ -19,12 +19,16 @@
  * whole multiples of KERNELS_COLUMNS are the fast ones. */
 enum { KERNELS_COLUMNS = 64 };
 
+/* How weights are held. Sums are in f32 (or, for int8, exact integers) whatever it is. */
+enum precision { PRECISION_F32 };
+
 /* A weight matrix W [N,K] (PyTorch's Linear layout: y = x W^T + b), packed once at load
- * for one variant. `data` is 64-byte aligned, matrix_bytes(N, K) long, owned by whoever
- * called pack. Every variant's layout keeps rows recoverable. */
+ * for one variant. `data` is 64-byte aligned, matrix_bytes(precision, N, K) long, owned
+ * by whoever called pack. Every variant's layout keeps rows recoverable. */
 struct matrix {
     size_t N, K;
-    float *data;
+    enum precision precision;
+    void *data;
 };
 
 /* One product: y[:, first..last-1] of y [M,ldy] = x [M,ldx] W^T + bias. */
@@ -43,14 +47,14 @@ struct kernels {
     const char *name; /* "ref", "avx2", "avx512", "blas" */
 
     /* Bytes that `data` of a packed [N,K] matrix needs; 0 if the product wraps. */
-    size_t (*matrix_bytes)(size_t N, size_t K);
+    size_t (*matrix_bytes)(enum precision precision, size_t N, size_t K);
     /* Fills m->data (allocated by the caller, zeroed) from w [N,K], or from w [K,N] if
      * transposed (GPT-2's Conv1D). Rows first..last-1 of W only, so that a matrix can be
      * packed piece by piece: w then holds just those rows (not with transposed). */
     void (*pack)(struct matrix *m, size_t first, size_t last, const float *w,
                  bool transposed);
-    /* out [K] = row n of W, exactly as it was packed (embedding look-up from tied
-     * weights). */
+    /* out [K] = row n of W, as it is held: f32 exactly as it was packed (embedding
+     * look-up from tied weights). */
     void (*row)(const struct matrix *m, size_t n, float *out);
 
     /* Error: k-term chain of float FMAs, |err| <= (K+2) * 2^-24 * (sum |x_k w_k| + |bias|

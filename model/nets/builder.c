@@ -113,9 +113,10 @@ void builder_matrix(struct builder *b, struct matrix *m, size_t N, size_t K)
         return;
     m->N = N;
     m->K = K;
+    m->precision = b->precision;
     if (surveying(b))
         return;
-    size_t bytes = b->k->matrix_bytes(N, K);
+    size_t bytes = b->k->matrix_bytes(b->precision, N, K);
     m->data = bytes ? mem_aligned(bytes, 1) : NULL;
     b->bytes += bytes;
     if (!m->data)

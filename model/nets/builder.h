@@ -25,6 +25,7 @@
 struct builder {
     struct weights *w;
     const struct kernels *k;
+    enum precision precision; /* of packed matrices */
     struct err *err;
     enum err_code rc;
     size_t bytes; /* of weights, as they lie in memory */

@@ -152,7 +152,10 @@ static bool bench_shape(const struct kernels *k, size_t K, size_t N, double ceil
     static const size_t rows[] = {1, 2, 4, 8, 16, 32, 64, 128, MAX_ROWS};
     float *w = random_floats(N * K), *x = random_floats(MAX_ROWS * K),
           *y = random_floats(MAX_ROWS * N);
-    struct matmul_case c = {k, {N, K, mem_aligned(k->matrix_bytes(N, K), 1)}, w, x, y, 0};
+    struct matmul_case c = {
+        k, {N, K, PRECISION_F32, mem_aligned(k->matrix_bytes(PRECISION_F32, N, K), 1)},
+        w, x,
+        y, 0};
     bool ok = w && x && y && c.packed.data;
     if (ok)
         k->pack(&c.packed, 0, N, w, false);
@@ -164,7 +167,7 @@ static bool bench_shape(const struct kernels *k, size_t K, size_t N, double ceil
                flops / seconds[1], seconds[1] / seconds[0]);
         printf(ceiling > 0 ? " %7.0f%%\n" : "\n", 100 * flops / seconds[0] / ceiling);
     }
-    float *all[] = {w, x, y, c.packed.data};
+    void *all[] = {w, x, y, c.packed.data};
     for (size_t i = 0; i < 4; i++)
         mem_free(all[i]);
     return ok;

@@ -8,8 +8,8 @@
 static struct fence packed(const struct kernels *k, struct matrix *m, size_t N, size_t K,
                            const float *w)
 {
-    struct fence f = fence_new(k->matrix_bytes(N, K) / sizeof(float), 64);
-    *m = (struct matrix){N, K, f.at};
+    struct fence f = fence_new(k->matrix_bytes(PRECISION_F32, N, K) / sizeof(float), 64);
+    *m = (struct matrix){N, K, PRECISION_F32, f.at};
     k->pack(m, 0, N, w, false);
     return f;
 }
@@ -59,13 +59,13 @@ START_TEST(packed_rows_come_back_exactly)
             t.at[i % K * N + i / K] = w.at[i];
         struct matrix a, b;
         whole = packed(k, &a, N, K, w.at);
-        memset(a.data, 0, k->matrix_bytes(N, K));
+        memset(a.data, 0, k->matrix_bytes(PRECISION_F32, N, K));
         k->pack(&a, cut, N, w.at + cut * K, false);
         k->pack(&a, 0, cut, w.at, false);
-        flipped = fence_new(k->matrix_bytes(N, K) / sizeof(float), 64);
-        b = (struct matrix){N, K, flipped.at};
+        flipped = fence_new(k->matrix_bytes(PRECISION_F32, N, K) / sizeof(float), 64);
+        b = (struct matrix){N, K, PRECISION_F32, flipped.at};
         k->pack(&b, 0, N, t.at, true);
-        ck_assert_mem_eq(a.data, b.data, k->matrix_bytes(N, K));
+        ck_assert_mem_eq(a.data, b.data, k->matrix_bytes(PRECISION_F32, N, K));
         for (size_t n = 0; n < N; n++) {
             k->row(&a, n, out.at);
             ck_assert(same_bits(out.at, w.at + n * K, K));
@@ -80,10 +80,11 @@ END_TEST
 START_TEST(a_matrix_too_large_for_memory_has_no_size)
 {
     const struct kernels *k = variant(_i);
-    ck_assert_uint_eq(k->matrix_bytes(SIZE_MAX, 1), 0);
-    ck_assert_uint_eq(k->matrix_bytes(SIZE_MAX / 4, 2), 0);
-    ck_assert_uint_eq(k->matrix_bytes((size_t)1 << 32, (size_t)1 << 32), 0);
-    ck_assert_uint_ge(k->matrix_bytes(17, 3), 17 * 3 * sizeof(float));
+    ck_assert_uint_eq(k->matrix_bytes(PRECISION_F32, SIZE_MAX, 1), 0);
+    ck_assert_uint_eq(k->matrix_bytes(PRECISION_F32, SIZE_MAX / 4, 2), 0);
+    ck_assert_uint_eq(k->matrix_bytes(PRECISION_F32, (size_t)1 << 32, (size_t)1 << 32),
+                      0);
+    ck_assert_uint_ge(k->matrix_bytes(PRECISION_F32, 17, 3), 17 * 3 * sizeof(float));
 }
 END_TEST
 
