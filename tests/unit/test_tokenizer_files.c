@@ -152,7 +152,7 @@ static void check_invalid(const char *dir)
 
 START_TEST(invalid_folders_are_refused_with_their_message)
 {
-    fixture_each(INVALID, 68, check_invalid);
+    fixture_each(INVALID, 70, check_invalid);
 }
 END_TEST
 
