@@ -14,7 +14,8 @@ enum err_code model_kernels(const struct seq_load_options *opt,
     *out = kernels_get(cpu);
     if (*out)
         return ERR_OK;
-    return err_set(err, ERR_UNSUPPORTED, "no kernels '%s' on this machine", cpu);
+    return err_set(err, ERR_UNSUPPORTED, "no kernels '%s' on this machine",
+                   cpu ? cpu : "");
 }
 
 enum err_code seq_init(const struct seq_load_options *opt, struct err *err)
@@ -37,6 +38,20 @@ const char *const *seq_cpu_names(void)
 }
 
 /* ---- loading --------------------------------------------------------------------- */
+
+static const char *const PRECISIONS[] = {[PRECISION_F32] = "f32"};
+
+static enum err_code find_precision(const struct seq_load_options *opt,
+                                    enum precision *out, struct err *err)
+{
+    const char *name = opt && opt->precision ? opt->precision : "f32";
+    for (size_t i = 0; i < sizeof PRECISIONS / sizeof PRECISIONS[0]; i++)
+        if (strcmp(PRECISIONS[i], name) == 0) {
+            *out = (enum precision)i;
+            return ERR_OK;
+        }
+    return err_set(err, ERR_UNSUPPORTED, "no precision '%s'", name);
+}
 
 static const char *family_name(const struct config *cfg)
 {
@@ -140,7 +155,8 @@ static enum err_code take_tokenizer(struct seq_model *m, struct err *err)
 }
 
 static enum err_code load_parts(struct seq_model *m, const char *dir,
-                                const struct kernels *k, struct err *err)
+                                const struct kernels *k, enum precision precision,
+                                struct err *err)
 {
     struct config cfg = {0};
     struct weights *w = NULL;
@@ -152,7 +168,7 @@ static enum err_code load_parts(struct seq_model *m, const char *dir,
         config_done(&cfg);
         return code;
     }
-    code = net_load(&cfg, w, k, &m->net, err);
+    code = net_load(&cfg, w, k, precision, &m->net, err);
     if (code == ERR_OK)
         code = tokenizer_load(dir, &m->tok, err);
     if (code == ERR_OK)
@@ -167,14 +183,17 @@ enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt
                              struct seq_model **out, struct err *err)
 {
     const struct kernels *k;
+    enum precision precision = PRECISION_F32;
     enum err_code code = model_kernels(opt, &k, err);
+    if (code == ERR_OK)
+        code = find_precision(opt, &precision, err);
     if (code != ERR_OK)
         return code;
     struct seq_model *m = mem_zero(1, sizeof *m);
     if (!m)
         return err_set(err, ERR_NOMEM, "out of memory: model");
     atomic_init(&m->refs, 1);
-    code = load_parts(m, dir, k, err);
+    code = load_parts(m, dir, k, precision, err);
     if (code != ERR_OK) {
         seq_model_unref(m);
         return code;

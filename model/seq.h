@@ -69,11 +69,13 @@ struct seq_info {
 };
 
 struct seq_load_options {
-    const char *cpu; /* kernel variant, NULL = best */
+    const char *cpu;       /* kernel variant, NULL = best */
+    const char *precision; /* of the weights in memory, "f32"; NULL = that */
 };
 
 /* Loads a folder with config.json, model.safetensors (or shards) and tokenizer.json.
- * opt may be NULL. The caller owns one reference. */
+ * opt may be NULL. The caller owns one reference. ERR_UNSUPPORTED for options that this
+ * build or this machine doesn't have. */
 enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt,
                              struct seq_model **out, struct err *err) MUST_CHECK;
 struct seq_model *seq_model_ref(struct seq_model *m);

@@ -31,9 +31,10 @@ static const struct row *find(enum arch arch)
 }
 
 enum err_code net_load(struct config *take_cfg, struct weights *w,
-                       const struct kernels *k, struct net **out, struct err *err)
+                       const struct kernels *k, enum precision precision,
+                       struct net **out, struct err *err)
 {
-    struct builder b = {.w = w, .k = k, .err = err};
+    struct builder b = {.w = w, .k = k, .precision = precision, .err = err};
     const struct row *row = find(take_cfg->arch);
     struct net *n = row ? mem_zero(1, row->size()) : NULL;
     if (!n) {

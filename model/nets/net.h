@@ -84,11 +84,12 @@ struct net {
     size_t resident_bytes; /* weights as held in memory */
 };
 
-/* Builds the net that cfg asks for; takes what it needs from w (and calls
- * weights_finish). *take_cfg is owned by the net, also on failure, and zeroed. */
+/* Builds the net that cfg asks for, its matrices held in `precision`; takes what it needs
+ * from w (and calls weights_finish). *take_cfg is owned by the net, also on failure, and
+ * zeroed. */
 enum err_code net_load(struct config *take_cfg, struct weights *w,
-                       const struct kernels *k, struct net **out,
-                       struct err *err) MUST_CHECK;
+                       const struct kernels *k, enum precision precision,
+                       struct net **out, struct err *err) MUST_CHECK;
 /* Walks through the weights as net_load would, to find all that is wrong: w is of
  * weights_survey, and so are the failures. Nothing is built. */
 enum err_code net_survey(const struct config *cfg, struct weights *w,

@@ -55,7 +55,7 @@ static inline enum err_code loaded_try(const char *dir, const struct kernels *k,
         return code;
     code = weights_open(dir, &w, err);
     if (code == ERR_OK)
-        code = net_load(&cfg, w, k, net, err);
+        code = net_load(&cfg, w, k, PRECISION_F32, net, err);
     else
         config_done(&cfg);
     weights_close(w);

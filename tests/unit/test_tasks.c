@@ -597,6 +597,22 @@ START_TEST(wrong_tasks_and_values_are_refused)
 }
 END_TEST
 
+START_TEST(unknown_kernels_and_precisions_are_refused)
+{
+    static const struct seq_load_options none[] = {
+        {.cpu = "avx1024"}, {.cpu = ""}, {.precision = "f31"}, {.precision = ""}};
+    const char *dir = "tests/fixtures/models/tiny-gpt2";
+    struct err err = {0};
+    struct seq_model *m = NULL;
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        ck_assert_int_eq(seq_model_load(dir, &none[i], &m, &err), ERR_UNSUPPORTED);
+    ck_assert_ptr_null(m);
+    struct seq_load_options plain = {.precision = "f32"};
+    ck_assert_int_eq(seq_model_load(dir, &plain, &m, &err), ERR_OK);
+    seq_model_unref(m);
+}
+END_TEST
+
 /* Every allocation of a load and of an answer fails once: reported, nothing leaked, and
  * the next try works. */
 START_TEST(exhausted_memory_is_reported)
@@ -654,6 +670,7 @@ int main(void)
                                   long_texts_are_cut_and_said_so,
                                   ten_thousand_words_need_no_more_memory_than_a_thousand,
                                   wrong_tasks_and_values_are_refused,
+                                  unknown_kernels_and_precisions_are_refused,
                                   exhausted_memory_is_reported,
                                   NULL};
     return suite_run("tasks", tests, 120);
