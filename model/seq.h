@@ -36,7 +36,8 @@ enum seq_task { /* a bit each */
                 SEQ_NEXT_WORD = 1,
                 SEQ_CLASSIFY = 2, /* served as /v1/sentiment */
                 SEQ_ATTENTION = 4,
-                SEQ_STATES = 8 /* has a seq_state */
+                SEQ_STATES = 8, /* has a seq_state */
+                SEQ_NEXT_TOKEN = 16 /* for seq_tokenize: SEQ_NEXT_WORD by unit token */
 };
 
 /* What the scores of a classifier are: shares of 1, each a probability of its own, or the
@@ -148,9 +149,10 @@ size_t seq_worker_peak(const struct seq_worker *w);
 enum seq_keep { SEQ_KEEP_START, SEQ_KEEP_END, SEQ_KEEP_USUAL, SEQ_WHOLE };
 
 /* The text as the model reads it for `task`: special tokens added; for SEQ_NEXT_WORD none
- * behind the text. Cut to the model's context, keeping the specials. An empty text is
- * fine if the template adds a special token, else ERR_INPUT. Replaces *out, which on
- * failure may be cleared, and is freed by seq_tokens_done in any case.
+ * behind the text. Cut to the model's context, less the SEQ_WORD_TOKENS that are searched
+ * behind the text for SEQ_NEXT_WORD, keeping the specials. An empty text is fine if the
+ * template adds a special token, else ERR_INPUT. Replaces *out, which on failure may be
+ * cleared, and is freed by seq_tokens_done in any case.
  *
  * SEQ_NEXT_WORD of a masked language model: the specials behind the text stay, the text
  * must hold exactly one mask token (else ERR_INPUT), which is never cut off. */

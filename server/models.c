@@ -201,6 +201,7 @@ static const char *task_name(enum seq_task task)
 {
     switch (task) {
     case SEQ_NEXT_WORD:
+    case SEQ_NEXT_TOKEN:
         return "next-word prediction";
     case SEQ_CLASSIFY:
         return "classification";

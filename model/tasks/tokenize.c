@@ -120,7 +120,8 @@ enum err_code seq_tokenize(const struct seq_model *m, enum seq_task task,
                            const char *text, size_t n, enum seq_keep keep,
                            struct seq_tokens *out, struct err *err)
 {
-    bool next_word = task == SEQ_NEXT_WORD, masked = next_word && m->info.mask_token;
+    bool next_word = task == SEQ_NEXT_WORD || task == SEQ_NEXT_TOKEN;
+    bool masked = next_word && m->info.mask_token;
     bool behind = !next_word || masked;
     size_t mask = SIZE_MAX, room = room_for(m, task);
     enum err_code code = encode(m, text, n, behind, out, err);

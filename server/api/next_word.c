@@ -80,7 +80,8 @@ const struct route_doc next_word_doc = {
     .example = "{\"text\":\"the cat sat on the\",\"top_k\":3,\"prefix\":\"m\"}",
     .answer = examples_next_word,
     .more =
-        "A text longer than the model's context is cut at its beginning. Unit word "
+        "A text longer than the model's context is cut at its beginning; unit word "
+        "keeps room for the tokens of a word. Unit word "
         "reads the text without the blanks at its end; with some there, words come "
         "without the blank in front. Unit token reads the text as it is. For a masked "
         "model the text holds its mask_token once, see GET /v1/models, and what "
@@ -171,6 +172,12 @@ static enum seq_unit unit_of(const struct next_word_job *j)
     return j->unit == UNIT_WORD ? SEQ_UNIT_WORD : SEQ_UNIT_TOKEN;
 }
 
+static enum seq_task reads(const struct text_job *job)
+{
+    const struct next_word_job *j = (const struct next_word_job *)job;
+    return j->unit == UNIT_WORD ? SEQ_NEXT_WORD : SEQ_NEXT_TOKEN;
+}
+
 static size_t weight(const struct text_job *job)
 {
     const struct next_word_job *j = (const struct next_word_job *)job;
@@ -215,6 +222,7 @@ out:
 static const struct text_task TASK = {
     .object = "next_word",
     .task = SEQ_NEXT_WORD,
+    .reads = reads,
     .trim = trim,
     .weight = weight,
     .compute = compute,

@@ -148,7 +148,8 @@ static enum err_code tokenize_one(struct text_job *j, size_t i, struct err *err)
         return seq_tokenize_pair(m, text->at, text->n, pair->at, pair->n, keep,
                                  &j->tokens[i], err);
     size_t n = j->task->trim ? j->task->trim(j, text) : text->n;
-    return seq_tokenize(m, j->task->task, text->at, n, keep, &j->tokens[i], err);
+    enum seq_task task = j->task->reads ? j->task->reads(j) : j->task->task;
+    return seq_tokenize(m, task, text->at, n, keep, &j->tokens[i], err);
 }
 
 static void tokenize(struct text_job *j)

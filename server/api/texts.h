@@ -42,6 +42,8 @@ struct text_ref {
 struct text_task {
     const char *object; /* in replies: "sentiment" */
     enum seq_task task;
+    /* What texts are tokenized for. NULL = task. */
+    enum seq_task (*reads)(const struct text_job *job);
     /* How many bytes of the text are read; NULL = all. */
     size_t (*trim)(const struct text_job *job, const struct json_text *text);
     /* How much one text of this request adds to a batch besides its tokens, counted in

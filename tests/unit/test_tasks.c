@@ -504,6 +504,15 @@ static char *repeat(const char *word, size_t times)
     return text;
 }
 
+/* Unit token predicts behind a text that fills the context. */
+static void check_reads_all_of_its_context(struct fixture *f, const struct seq_tokens *t)
+{
+    struct seq_next_request q = {.tokens = t, .top_k = 1, .prefix = ""};
+    struct seq_next_result result;
+    ck_assert_int_eq(seq_next_word(f->m, f->w, 1, &q, &result, &f->err), ERR_OK);
+    ck_assert_uint_eq(result.n, 1);
+}
+
 START_TEST(long_texts_are_cut_and_said_so)
 {
     struct fixture f = open_fixture("tiny-bert", NULL);
@@ -527,6 +536,11 @@ START_TEST(long_texts_are_cut_and_said_so)
     ck_assert_uint_eq(end.n, 64 - SEQ_WORD_TOKENS);
     ck_assert(end.at[0].special);
     ck_assert_uint_eq(end.at[end.n - 1].end, strlen(text));
+    ck_assert_int_eq(
+        seq_tokenize(f.m, SEQ_NEXT_TOKEN, text, strlen(text), SEQ_KEEP_END, &end, &f.err),
+        ERR_OK);
+    ck_assert_uint_eq(end.n, 64);
+    check_reads_all_of_its_context(&f, &end);
     seq_tokens_done(&end);
     free(text);
     close_fixture(&f);
