@@ -135,8 +135,19 @@ tsan: packages
 	@$(MAKE) -s -j$(JOBS) FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd build/tsan/seqd-pull $(TSAN_TESTS:$B/%=build/tsan/%)
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)
 
+# The tokenizers against the newest reference library, on random texts; build/parity keeps what differs.
+PARITY_TEXTS ?= 100000
+PARITY_VENV := build/parity/venv/bin
+parity: packages
+	@sh tests/lint/packages.sh python3-venv
+	@$(MAKE) -s -j$(JOBS) $B/tests/golden/tokenizer_parity
+	@[ -x $(PARITY_VENV)/python ] || /usr/bin/python3 -m venv build/parity/venv
+	@$(PARITY_VENV)/python -m pip install -q --upgrade tokenizers
+	@$(PARITY_VENV)/python tests/golden/tokenizer_parity.py --texts $(PARITY_TEXTS) --jobs $(JOBS)
+
 # Weights that people use, against transformers; build/real keeps what it fetches.
 test-real: packages
+	@sh tests/lint/packages.sh python3-venv
 	@$(MAKE) -s -j$(JOBS) $B/tests/real/real
 	@python3 tests/real/real.py $B/tests/real/real
 
