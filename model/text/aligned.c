@@ -20,7 +20,9 @@ enum err_code aligned_room(struct aligned *a, size_t more, struct err *err)
     if (need > a->limit)
         return err_set(err, ERR_LIMIT,
                        "the tokenizer makes the text longer than %zu bytes", a->limit);
-    size_t cap = need + need / 2 + 64;
+    size_t cap = a->cap + a->cap / 2 + 64;
+    if (cap < need)
+        cap = need; /* most texts ask once */
     char *s = mem_resize(a->s, cap, 1);
     if (s)
         a->s = s;

@@ -45,6 +45,54 @@ static enum err_code put_merge(struct bpe *b, struct bpe_merge m, struct err *er
                    m.rank);
 }
 
+/* ---- seams ------------------------------------------------------------------------
+ * A merge joins a piece that ends in some byte with one that begins with some character.
+ * Where no merge joins the two that meet between symbols, none ever will: what lies on
+ * either side is merged by itself, which keeps the work on long pieces together. */
+
+/* The bit for a left and a right piece (without its prefix); no bit if it can't be said.
+ */
+static bool seam_bit(struct plan_text left, struct plan_text right, size_t *bit)
+{
+    if (left.n == 0 || right.n == 0)
+        return false;
+    unsigned char lead = (unsigned char)right.at[0];
+    size_t n = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if (n > right.n)
+        return false;
+    uint64_t hash = vocab_hash(VOCAB_HASH_SEED, left.at + left.n - 1, 1);
+    hash = vocab_hash(hash, right.at, n);
+    *bit = (size_t)(hash >> 40) % BPE_SEAMS;
+    return true;
+}
+
+static void put_seam(struct bpe *b, struct plan_text left, struct plan_text right)
+{
+    size_t bit;
+    if (seam_bit(left, right, &bit))
+        b->seams[bit / 64] |= UINT64_C(1) << bit % 64;
+    else /* a piece that has no beginning hides what stands behind it */
+        memset(b->seams, 0xff, BPE_SEAMS / 8);
+}
+
+/* A symbol's piece without its first `skip` bytes. */
+static struct plan_text text_of(const struct bpe *b, int32_t id, size_t skip)
+{
+    const struct vocab_piece *p = &b->vocab->pieces[id];
+    skip = skip < p->n ? skip : p->n;
+    return (struct plan_text){b->vocab->pool + p->at + skip, p->n - skip};
+}
+
+/* True if symbols of these ids, or what they become part of, may be merged. */
+static bool may_join(const struct bpe *b, int32_t left, int32_t right)
+{
+    size_t bit;
+    return !seam_bit(text_of(b, left, 0), text_of(b, right, b->n_prefix), &bit) ||
+           (b->seams[bit / 64] >> bit % 64 & 1);
+}
+
+/* ---- reading merges --------------------------------------------------------------- */
+
 static enum err_code read_merge(struct bpe *b, const struct plan_merge *p,
                                 size_t n_prefix, uint32_t rank, struct err *err)
 {
@@ -55,6 +103,7 @@ static enum err_code read_merge(struct bpe *b, const struct plan_merge *p,
         uint64_t hash = vocab_hash(VOCAB_HASH_SEED, p->left.at, p->left.n);
         hash = vocab_hash(hash, right.at, right.n);
         m.id = vocab_find_hashed(b->vocab, hash, p->left, right);
+        put_seam(b, p->left, right);
     }
     if (m.left < 0 || m.right < 0 || m.id < 0)
         return err_set(err, ERR_MISMATCH,
@@ -74,7 +123,8 @@ static enum err_code init_merges(struct bpe *b, const struct plan_model *plan,
         slots *= 2;
     b->mask = slots - 1;
     b->merges = mem_alloc(slots, sizeof *b->merges);
-    if (!b->merges)
+    b->seams = mem_zero(BPE_SEAMS / 64, sizeof *b->seams);
+    if (!b->merges || !b->seams)
         return err_set(err, ERR_NOMEM, "%s: no memory for %zu merges", where,
                        plan->n_merges);
     for (size_t i = 0; i < slots; i++)
@@ -142,6 +192,7 @@ enum err_code bpe_init(struct bpe *b, const struct tokenizer_plan *plan,
 void bpe_done(struct bpe *b)
 {
     mem_free(b->merges);
+    mem_free(b->seams);
     mem_free(b->prefix);
     mem_free(b->suffix);
     *b = (struct bpe){0};
@@ -311,12 +362,13 @@ static bool is_current(const struct bpe *b, const struct bpe_scratch *s,
     return m && m->id == c.id;
 }
 
-static enum err_code merge_all(const struct bpe *b, struct bpe_scratch *s,
-                               struct err *err)
+/* Merges symbols from..to-1, which are linked to no others. */
+static enum err_code merge_range(const struct bpe *b, struct bpe_scratch *s, size_t from,
+                                 size_t to, struct err *err)
 {
     enum err_code code = ERR_OK;
     s->n_heap = 0;
-    for (size_t i = 0; code == ERR_OK && i + 1 < s->n_symbols; i++)
+    for (size_t i = from; code == ERR_OK && i + 1 < to; i++)
         code = offer(b, s, (int32_t)i, err);
     while (code == ERR_OK && s->n_heap > 0) {
         struct bpe_candidate c = heap_pop(s);
@@ -335,6 +387,24 @@ static enum err_code merge_all(const struct bpe *b, struct bpe_scratch *s,
             code = offer(b, s, (int32_t)c.at, err);
     }
     return code;
+}
+
+/* Long pieces seam by seam; for short ones looking for seams does not pay. */
+static enum err_code merge_all(const struct bpe *b, struct bpe_scratch *s,
+                               struct err *err)
+{
+    enum { LONG = 256 };
+    size_t from = 0;
+    enum err_code code = ERR_OK;
+    for (size_t i = 1; code == ERR_OK && s->n_symbols > LONG && i < s->n_symbols; i++) {
+        struct bpe_symbol *left = &s->symbols[i - 1], *right = &s->symbols[i];
+        if (may_join(b, left->id, right->id))
+            continue;
+        left->next = right->prev = -1;
+        code = merge_range(b, s, from, i, err);
+        from = i;
+    }
+    return code ? code : merge_range(b, s, from, s->n_symbols, err);
 }
 
 enum err_code bpe_encode(const struct bpe *b, struct bpe_scratch *scratch, const char *s,

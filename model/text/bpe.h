@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BPE_DIRECT = 0x180 }; /* code points whose ids are in a table */
+enum {
+    BPE_DIRECT = 0x180, /* code points whose ids are in a table */
+    BPE_SEAMS = 1 << 18 /* bits */
+};
 
 struct bpe_merge {
     int32_t left, right; /* ids; left -1: an empty slot */
@@ -23,6 +26,7 @@ struct bpe {
     const struct vocab *vocab; /* outlives this */
     struct bpe_merge *merges;  /* open addressing, [mask + 1] */
     size_t mask;
+    uint64_t *seams;       /* [BPE_SEAMS / 64] hashed: what some merge joins, see bpe.c */
     char *prefix, *suffix; /* of the characters behind the first, of the last; or NULL */
     size_t n_prefix, n_suffix;
     int32_t unk; /* -1: unknown characters vanish */

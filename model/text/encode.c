@@ -37,24 +37,34 @@ static void work_done(struct work *w)
     unigram_scratch_done(&w->unigram);
 }
 
+/* The raw piece, normalized, behind the cut's text. */
+static enum err_code normalize_piece(struct work *w, struct piece p)
+{
+    struct aligned *text = &w->cut.text;
+    enum err_code code;
+    w->part_text.n = 0;
+    code = aligned_add_text(&w->part_text, w->text, p.begin, p.end, w->err);
+    if (code == ERR_OK)
+        code = normalize_apply(&w->t->normalize, p.begin, &w->part_text, &w->spare,
+                               &w->matcher, w->err);
+    if (code != ERR_OK || text->n > 0)
+        return code ? code : aligned_add(text, &w->part_text, 0, w->part_text.n, w->err);
+    struct aligned swap = *text; /* the first one, mostly the only one */
+    *text = w->part_text;
+    w->part_text = swap;
+    return ERR_OK;
+}
+
 /* Normalizes one raw piece into the cut and finds the normalized added tokens in it. */
 static enum err_code take_piece(struct work *w, struct piece p)
 {
     const struct tokenizer *t = w->t;
     struct aligned *text = &w->cut.text;
     size_t begin = text->n;
-    enum err_code code;
-    if (p.id >= 0 || t->normalize.n == 0) {
-        code = aligned_add_text(text, w->text, p.begin, p.end, w->err);
-    } else {
-        w->part_text.n = 0;
-        code = aligned_add_text(&w->part_text, w->text, p.begin, p.end, w->err);
-        if (code == ERR_OK)
-            code = normalize_apply(&t->normalize, p.begin, &w->part_text, &w->spare,
-                                   &w->matcher, w->err);
-        if (code == ERR_OK)
-            code = aligned_add(text, &w->part_text, 0, w->part_text.n, w->err);
-    }
+    bool as_it_is = p.id >= 0 || t->normalize.n == 0;
+    enum err_code code = as_it_is
+                             ? aligned_add_text(text, w->text, p.begin, p.end, w->err)
+                             : normalize_piece(w, p);
     if (code != ERR_OK)
         return code;
     if (p.id >= 0)
@@ -161,8 +171,12 @@ static enum err_code encode_text(struct work *w)
     enum err_code code = added_split(&t->raw, w->text, w->n, 0, &w->raw, w->err);
     for (size_t i = 0; code == ERR_OK && i < w->raw.n; i++)
         code = take_piece(w, w->raw.at[i]);
+    aligned_done(&w->part_text); /* room for what comes now */
+    aligned_done(&w->spare);
     if (code == ERR_OK)
         code = split_apply(&t->split, &w->cut, &w->spare_cut, &w->matcher, w->err);
+    aligned_done(&w->spare_cut.text);
+    pieces_done(&w->spare_cut.pieces);
     w->first = w->out->n;
     return code ? code : encode_all(w);
 }

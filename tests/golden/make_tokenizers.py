@@ -9,7 +9,9 @@ as training gives another each time), NAME/expect.json has one entry per text: i
 offsets in code points (start, end, start, end, ..) and words of the tokens, types and the
 special mask if any is not 0, and the decoded text, with and (if that differs: `plain`) without
 special tokens; then `decode`: ids at random and their texts; then `pairs`: text `a` and the one
-behind it as a pair, also with `parts`, every other one without special tokens.
+behind it as a pair, also with `parts`, every other one without special tokens; then, where the
+model cuts pieces, `long`: the ids of each of texts.json's long texts, pieces of hundreds of
+characters.
 truncation.json: `pairs` of lengths n1, n2, limit and what is kept of each; `windows` of length,
 limit, stride, 1 for left, and the ends of the windows.
 """
@@ -518,6 +520,13 @@ def truncation():
     return {"pairs": pairs, "windows": windows}
 
 
+def long_texts():
+    rng = random.Random(3)
+    return ["".join(rng.choice(pool) for _ in range(n)) for pool, n in (
+        (list("abcdehlmorst"), 500), (["the", "he", "hello", "ing", "a", "é", "中", "😀"], 300),
+        (list("aab"), 400))]
+
+
 def random_ids(t, n, seed):
     rng = random.Random(seed)
     size = t.get_vocab_size() + 2
@@ -536,7 +545,8 @@ def main():
     some = texts(90, 1) + CORPUS[:3] + [
         "", " ", "a" * 90, "\u0301" * 40, "a" + "\u0323\u0301" * 20, "é" * 50, " " * 30 + "x", "中" * 20,
         "it'ſ K'LL x\u0085y 1234567 \u200bz\n\n end", "hi hié <s>hi zq", "Café ab中文! \u0000hello"]
-    dump(os.path.join(HERE, "texts.json"), {"library": tokenizers.__version__, "texts": some})
+    dump(os.path.join(HERE, "texts.json"), {"library": tokenizers.__version__, "texts": some,
+                                            "long": long_texts()})
     dump(os.path.join(HERE, "truncation.json"), truncation())
     for make in MAKERS:
         folder = os.path.join(HERE, make.__name__)
@@ -549,6 +559,8 @@ def main():
         dump(os.path.join(folder, "expect.json"), {
             "encode": [expectation(t, text) for text in some],
             "decode": [{"ids": i, "text": t.decode(i, skip_special_tokens=False)} for i in ids],
+            "long": [t.encode(text, add_special_tokens=False).ids for text in long_texts()]
+            if make.__name__.startswith(("bpe_", "unigram_")) else [],
             "pairs": [pair_expectation(t, some, a) for a in PAIRS]})
 
 

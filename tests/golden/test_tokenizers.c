@@ -117,6 +117,22 @@ static void check_pair(const struct tokenizer *t, const json_t *texts, const jso
     mem_free(got.at);
 }
 
+static void check_long(const struct tokenizer *t, const json_t *text, const json_t *want,
+                       const char *dir)
+{
+    struct seq_tokens got = {0};
+    struct err err = {0};
+    enum err_code code = tokenizer_encode(t, json_string_value(text),
+                                          json_string_length(text), false, &got, &err);
+    ck_assert_msg(code == ERR_OK, "%s: %s", dir, err.msg);
+    ck_assert_msg(got.n == json_array_size(want), "%s: long text: %zu tokens", dir,
+                  got.n);
+    for (size_t i = 0; i < got.n; i++)
+        ck_assert_msg(got.at[i].id == json_integer_value(json_array_get(want, i)),
+                      "%s: long text: token %zu is %d", dir, i, got.at[i].id);
+    mem_free(got.at);
+}
+
 static void check_decode(const struct tokenizer *t, const json_t *value, const char *dir)
 {
     const json_t *list = json_object_get(value, "ids");
@@ -158,6 +174,10 @@ static void check_folder(const char *dir)
     ck_assert_uint_gt(json_array_size(pairs), 6);
     for (size_t i = 0; i < json_array_size(pairs); i++)
         check_pair(t, list, json_array_get(pairs, i), dir);
+    const json_t *longs = json_object_get(expect, "long");
+    for (size_t i = 0; i < json_array_size(longs); i++)
+        check_long(t, json_array_get(json_object_get(texts, "long"), i),
+                   json_array_get(longs, i), dir);
     json_decref(texts);
     json_decref(expect);
     tokenizer_free(t);

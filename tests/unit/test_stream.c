@@ -19,7 +19,7 @@ static const char PIECES[] =
 enum { N_PIECES = 35 };
 
 #define FUSE        "{\"type\":\"Fuse\"}"
-#define BYTES       "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true}"
+#define BYTES       "{\"type\":\"ByteLevel\"}"
 #define FALLBACK    "{\"type\":\"ByteFallback\"}"
 #define SUFFIX      "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}"
 #define WORDS       "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}"
