@@ -115,6 +115,7 @@ struct seq_special {
 /* What a folder without a problem serves, and what that takes besides the weights. */
 struct seq_report {
     struct seq_model *model; /* one reference, the caller's; owns the strings */
+    const char *note;        /* why the model has no head, or NULL */
     size_t state_bytes;      /* of one sequence, as long as it may get; 0 = no states */
     size_t scratch_tokens;   /* the longest text; without a limit one of 512 tokens */
     size_t scratch_bytes;    /* of a worker that computes it alone */

@@ -189,6 +189,25 @@ static enum err_code read_keys(struct reading *r, struct err *err)
     return code;
 }
 
+/* Without architectures: the bare model of its type, as AutoModel makes it. */
+static enum err_code find_bare(const json_t *root, const struct config_architecture **out,
+                               struct err *err)
+{
+    char text[CONFIG_KEYS_LIST_BYTES], found[JSON_SHOW_BYTES];
+    const json_t *value = json_object_get(root, "model_type");
+    const char *type = json_string_value(value);
+    const struct config_architecture *a = type ? config_keys_bare(type) : NULL;
+    if (a) {
+        *out = a;
+        return ERR_OK;
+    }
+    if (type && strcmp(type, CONFIG_RNN.model_type) != 0)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: model_type: %s is not served; served: %s", NAME,
+                       json_read_show(value, found), config_keys_served(type, text));
+    return err_set(err, ERR_FORMAT, "%s: architectures is missing", NAME);
+}
+
 /* The row of architectures[0], which must be the only one and agree with model_type. */
 static enum err_code find_architecture(const json_t *root,
                                        const struct config_architecture **out,
@@ -196,6 +215,8 @@ static enum err_code find_architecture(const json_t *root,
 {
     char text[CONFIG_KEYS_LIST_BYTES], found[JSON_SHOW_BYTES];
     json_t *list = NULL;
+    if (!json_read_has(root, "architectures"))
+        return find_bare(root, out, err);
     enum err_code code = json_read_array(root, NAME, "architectures", &list, err);
     if (code != ERR_OK)
         return code;
@@ -308,6 +329,7 @@ static enum err_code read_root(struct reading *r, struct err *err)
     c->head = a->head;
     c->family = a->family->model_type;
     snprintf(c->architecture, sizeof c->architecture, "%s", a->name);
+    c->unnamed = !json_read_has(r->root, "architectures");
     code = read_keys(r, err);
     if (code == ERR_OK)
         code = read_ids(r, err);

@@ -65,6 +65,8 @@ struct config {
     enum head head;
     char architecture[64]; /* architectures[0], e.g. "GPT2LMHeadModel" */
     const char *family;    /* model_type of the family, e.g. "gpt2"; static */
+    bool unnamed;          /* no architectures: bare, heads in the file are left aside */
+    bool beheaded;         /* bare because the file lacks the head; set by nets */
 
     size_t vocab; /* V */
     size_t width; /* D; RNN: embedding_dim I */

@@ -123,6 +123,7 @@ static const struct config_architecture ARCHITECTURES[] = {
     {"Qwen3Model", HEAD_NONE, &CONFIG_QWEN3},
     {"BertForSequenceClassification", HEAD_LABELS, &CONFIG_BERT},
     {"BertForMaskedLM", HEAD_MASKED_LM, &CONFIG_BERT},
+    {"BertForPreTraining", HEAD_MASKED_LM, &CONFIG_BERT},
     {"BertModel", HEAD_NONE, &CONFIG_BERT},
     {"DistilBertForSequenceClassification", HEAD_LABELS, &CONFIG_DISTILBERT},
     {"DistilBertForMaskedLM", HEAD_MASKED_LM, &CONFIG_DISTILBERT},
@@ -138,6 +139,7 @@ static const struct config_architecture ARCHITECTURES[] = {
     {"CamembertModel", HEAD_NONE, &CONFIG_CAMEMBERT},
     {"ElectraForSequenceClassification", HEAD_LABELS, &CONFIG_ELECTRA},
     {"ElectraForMaskedLM", HEAD_MASKED_LM, &CONFIG_ELECTRA},
+    {"ElectraForPreTraining", HEAD_NONE, &CONFIG_ELECTRA},
     {"ElectraModel", HEAD_NONE, &CONFIG_ELECTRA},
     {"MPNetForSequenceClassification", HEAD_LABELS, &CONFIG_MPNET},
     {"MPNetForMaskedLM", HEAD_MASKED_LM, &CONFIG_MPNET},
@@ -155,15 +157,32 @@ const struct config_architecture *config_keys_find(const char *architecture)
     return NULL;
 }
 
+static bool is_type(size_t i, const char *model_type)
+{
+    return strcmp(ARCHITECTURES[i].family->model_type, model_type) == 0;
+}
+
+/* "BertModel": what AutoModel makes of a family. */
+static bool is_bare(size_t i)
+{
+    const char *name = ARCHITECTURES[i].name;
+    size_t n = strlen(name);
+    return n > 5 && strcmp(name + n - 5, "Model") == 0 &&
+           ARCHITECTURES[i].head == HEAD_NONE;
+}
+
+const struct config_architecture *config_keys_bare(const char *model_type)
+{
+    for (size_t i = 0; i < CONFIG_COUNT(ARCHITECTURES); i++)
+        if (is_type(i, model_type) && is_bare(i))
+            return &ARCHITECTURES[i];
+    return NULL;
+}
+
 /* True for the first row of a family. */
 static bool opens_family(size_t i)
 {
     return i == 0 || ARCHITECTURES[i].family != ARCHITECTURES[i - 1].family;
-}
-
-static bool is_type(size_t i, const char *model_type)
-{
-    return strcmp(ARCHITECTURES[i].family->model_type, model_type) == 0;
 }
 
 const char *config_keys_served(const char *model_type, char buf[CONFIG_KEYS_LIST_BYTES])

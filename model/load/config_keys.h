@@ -57,6 +57,8 @@ struct config_architecture {
 
 /* NULL if it is not served. */
 const struct config_architecture *config_keys_find(const char *architecture);
+/* The one without a head of a model_type; NULL if there is none. */
+const struct config_architecture *config_keys_bare(const char *model_type);
 
 /* What is served, for messages: the architectures of model_type, "BertForMaskedLM, ...",
  * or "the model types rnn, gpt2, ..." if it is none of them (or NULL). Returns buf. */

@@ -108,11 +108,20 @@ static const struct names {
                                  "lm_head.bias", "lm_head.decoder.bias"}},
 };
 
-/* Counters that old versions of transformers stored, and what BERT's training needed: the
- * pooler where the head has no use for it, the head for the next sentence. */
+/* Counters that old versions of transformers stored, and what training needed: the pooler
+ * where the head has no use for it, BERT's head for the next sentence, ELECTRA's
+ * discriminator. */
 static const char *const IGNORED[] = {
-    "embeddings.position_ids", "embeddings.token_type_ids",   "pooler.dense.weight",
-    "pooler.dense.bias",       "cls.seq_relationship.weight", "cls.seq_relationship.bias",
+    "embeddings.position_ids",
+    "embeddings.token_type_ids",
+    "pooler.dense.weight",
+    "pooler.dense.bias",
+    "cls.seq_relationship.weight",
+    "cls.seq_relationship.bias",
+    "discriminator_predictions.dense.weight",
+    "discriminator_predictions.dense.bias",
+    "discriminator_predictions.dense_prediction.weight",
+    "discriminator_predictions.dense_prediction.bias",
 };
 
 /* ---- loading --------------------------------------------------------------------- */
@@ -269,6 +278,7 @@ void bert_load(struct net *n, struct builder *b)
     const struct config *c = &n->cfg;
     const struct names *s = &NAMES[c->layout];
     bool labels = c->head == HEAD_LABELS;
+    head_choose(b, &n->cfg, &s->masked);
     encoder_init(&m->base);
     m->base.done = bert_done;
     m->base.embed = embed;

@@ -50,6 +50,8 @@ void decoder_head(struct decoder *d, struct builder *b, const char *words)
         builder_packed(b, &d->head.w, "lm_head.weight", c->vocab, c->width);
     else if (c->head == HEAD_LABELS)
         builder_packed(b, &d->head.w, "score.weight", c->n_labels, c->width);
+    else if (c->unnamed)
+        weights_ignore(b->w, "lm_head.weight");
 }
 
 static void decoder_done(struct net *n)

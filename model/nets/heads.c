@@ -4,7 +4,38 @@
 
 #include <stdio.h>
 
+enum { HEAD_NAME_BYTES = 64 };
+
 /* ---- loading --------------------------------------------------------------------- */
+
+/* What tensor i of a head is called, in any file; false behind the last. */
+static bool tensor_name(const struct head_names *names, size_t i,
+                        char out[HEAD_NAME_BYTES])
+{
+    static const char *const ends[] = {".weight", ".bias", ".gamma", ".beta"};
+    const char *const parts[] = {names->dense, names->norm, names->out};
+    if (i < 12)
+        snprintf(out, HEAD_NAME_BYTES, "%s%s", parts[i / 4], ends[i % 4]);
+    else
+        snprintf(out, HEAD_NAME_BYTES, "%s", names->bias);
+    return i <= 12;
+}
+
+void head_choose(struct builder *b, struct config *c, const struct head_names *masked)
+{
+    char name[HEAD_NAME_BYTES];
+    bool any = false;
+    for (size_t i = 0; tensor_name(masked, i, name); i++) {
+        any |= builder_has(b, name);
+        if (c->unnamed)
+            weights_ignore(b->w, name);
+    }
+    if (c->head != HEAD_MASKED_LM || any)
+        return;
+    c->head = HEAD_NONE;
+    c->tied = false;
+    c->beheaded = true;
+}
 
 void head_words(struct builder *b, const struct config *c, const char *name,
                 struct embedding *words, struct head_parts *h)
@@ -60,7 +91,7 @@ void head_load(struct builder *b, const struct config *c, const struct head_name
     bool masked = c->head == HEAD_MASKED_LM;
     size_t W = masked ? c->embedding_width : c->width;
     size_t rows = masked ? c->vocab : c->n_labels;
-    char out[64];
+    char out[HEAD_NAME_BYTES];
     if (c->head == HEAD_NONE)
         return;
     builder_scope(b, "%s", "");

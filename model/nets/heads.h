@@ -32,6 +32,11 @@ struct head_biases {
     bool dense, norm, out;
 };
 
+/* Before any other name is looked up: a masked model whose file holds no tensor of its
+ * head (`masked`) is a bare one from here on, as sentence-transformers saves them; where
+ * config.json names no architecture, the head's tensors are left aside. */
+void head_choose(struct builder *b, struct config *c, const struct head_names *masked);
+
 /* The look-up table `name` [V,W], which is the output layer too if the config ties it. */
 void head_words(struct builder *b, const struct config *c, const char *name,
                 struct embedding *words, struct head_parts *h);

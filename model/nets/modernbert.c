@@ -119,6 +119,7 @@ void modernbert_load(struct net *n, struct builder *b)
     bool classifies = c->head == HEAD_LABELS;
     struct head_biases biases = {c->head_bias, c->norm_bias,
                                  classifies || c->output_bias};
+    head_choose(b, &n->cfg, &masked);
     encoder_init(&m->base);
     m->base.done = modernbert_done;
     m->base.embed = embed;

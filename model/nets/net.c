@@ -57,8 +57,8 @@ enum err_code net_load(struct config *take_cfg, struct weights *w,
     return b.rc;
 }
 
-enum err_code net_survey(const struct config *cfg, struct weights *w,
-                         const struct kernels *k, struct err *err)
+enum err_code net_survey(struct config *cfg, struct weights *w, const struct kernels *k,
+                         struct err *err)
 {
     struct builder b = {.w = w, .k = k, .err = err};
     const struct row *row = find(cfg->arch);
@@ -72,6 +72,7 @@ enum err_code net_survey(const struct config *cfg, struct weights *w,
     row->load(n, &b);
     if (b.rc == ERR_OK)
         b.rc = weights_finish(w, err);
+    cfg->head = n->cfg.head;
     if (n->ops)
         n->ops->done(n);
     mem_free(n);

@@ -91,9 +91,10 @@ enum err_code net_load(struct config *take_cfg, struct weights *w,
                        const struct kernels *k, enum precision precision,
                        struct net **out, struct err *err) MUST_CHECK;
 /* Walks through the weights as net_load would, to find all that is wrong: w is of
- * weights_survey, and so are the failures. Nothing is built. */
-enum err_code net_survey(const struct config *cfg, struct weights *w,
-                         const struct kernels *k, struct err *err) MUST_CHECK;
+ * weights_survey, and so are the failures. Nothing is built; cfg->head becomes the one
+ * that the net would have. */
+enum err_code net_survey(struct config *cfg, struct weights *w, const struct kernels *k,
+                         struct err *err) MUST_CHECK;
 void net_free(struct net *n); /* NULL is fine */
 
 #endif

@@ -42,7 +42,7 @@ enum err_code model_check_fit(const struct config *cfg, const struct tokenizer *
 
 /* The tensors: that they can be listed, and if the config is whole, that they are those
  * that it asks for. */
-static enum err_code survey_weights(const char *dir, const struct config *cfg, bool whole,
+static enum err_code survey_weights(const char *dir, struct config *cfg, bool whole,
                                     const struct kernels *k, struct problems *p,
                                     struct err *err)
 {
@@ -139,6 +139,15 @@ static enum err_code count_state(const struct seq_model *m, size_t *out, struct 
     return code;
 }
 
+static const char *note_of(const struct config *cfg)
+{
+    if (cfg->unnamed)
+        return "config.json has no architectures: served without a head";
+    if (cfg->beheaded)
+        return "the head that architectures names is not in the file: served without it";
+    return NULL;
+}
+
 /* One pass over one text alone, as seq_classify or seq_feed make it. */
 static void count_scratch(const struct seq_model *m, struct seq_report *r)
 {
@@ -163,6 +172,7 @@ static enum err_code load(const char *dir, const struct seq_load_options *opt,
     enum err_code code = problems_take(p, seq_model_load(dir, opt, &r.model, err), err);
     if (code != ERR_OK || !r.model)
         return code;
+    r.note = note_of(&r.model->net->cfg);
     list_specials(&r, r.model);
     count_scratch(r.model, &r);
     code = count_state(r.model, &r.state_bytes, err);

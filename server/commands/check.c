@@ -180,6 +180,8 @@ static void put_text(struct buf *b, const struct checked *c)
     put_specials(b, &c->report);
     put_tasks(b, info);
     put_labels(b, info);
+    if (c->report.note)
+        buf_printf(b, "  note           %s\n", c->report.note);
     put_memory(b, &c->report, info);
     buf_printf(b, "  loaded in      %.1f ms, kernels %s\n", (double)c->load_us * 1e-3,
                info->kernels);
@@ -262,6 +264,7 @@ static void write_model(struct json_writer *w, const struct checked *c)
     write_specials(w, &c->report);
     write_tasks(w, info);
     write_labels(w, info);
+    json_write_key_string(w, "note", c->report.note);
     write_memory(w, &c->report, info);
     json_write_key_fixed(w, "load_ms", (double)c->load_us * 1e-3, 3);
 }

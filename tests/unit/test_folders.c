@@ -80,9 +80,36 @@ static void check_good(const char *dir)
 
 START_TEST(nothing_is_found_in_folders_that_load)
 {
-    fixture_each("tests/fixtures/folders/valid", 3, check_good);
+    fixture_each("tests/fixtures/folders/valid", 5, check_good);
     fixture_each("tests/fixtures/models", 12, check_good);
     fixture_each("tests/golden/nets", 80, check_good);
+}
+END_TEST
+
+static void check_bare(const char *dir, const char *note)
+{
+    static struct found f;
+    struct seq_report r;
+    struct err err;
+    ck_assert_msg(check(dir, &f, &r, &err) == ERR_OK, "%s: %s", dir, err.msg);
+    ck_assert_uint_eq(seq_model_info(r.model)->tasks, SEQ_ATTENTION);
+    ck_assert_ptr_nonnull(r.note);
+    ck_assert_msg(strstr(r.note, note) != NULL, "%s: %s", dir, r.note);
+    seq_model_unref(r.model);
+}
+
+START_TEST(what_has_no_head_is_served_bare_and_says_so)
+{
+    struct seq_report r;
+    struct err err;
+    static struct found f;
+    check_bare("tests/fixtures/folders/valid/micro-without-head", "head");
+    check_bare("tests/fixtures/folders/valid/micro-without-architectures",
+               "architectures");
+    ck_assert_int_eq(check("tests/fixtures/folders/valid/micro-bert", &f, &r, &err),
+                     ERR_OK);
+    ck_assert_ptr_null(r.note);
+    seq_model_unref(r.model);
 }
 END_TEST
 
@@ -156,7 +183,7 @@ static void check_memory(const char *dir)
 
 START_TEST(memory_is_what_the_report_says)
 {
-    fixture_each("tests/fixtures/folders/valid", 3, check_memory);
+    fixture_each("tests/fixtures/folders/valid", 5, check_memory);
     fixture_each("tests/fixtures/models", 12, check_memory);
 }
 END_TEST
@@ -380,13 +407,14 @@ static void check_faults(const char *dir)
 START_TEST(every_failing_allocation_ends_the_search)
 {
     fixture_each("tests/fixtures/folders/several", 7, check_faults);
-    fixture_each("tests/fixtures/folders/valid", 3, check_faults);
+    fixture_each("tests/fixtures/folders/valid", 5, check_faults);
 }
 END_TEST
 
 int main(void)
 {
     const TTest *const tests[] = {nothing_is_found_in_folders_that_load,
+                                  what_has_no_head_is_served_bare_and_says_so,
                                   memory_is_what_the_report_says,
                                   what_is_wrong_is_named,
                                   huge_files_are_refused_unread,
