@@ -61,6 +61,8 @@ static enum err_code resolve_all(const char *const *args, size_t n, char ***out,
     *out = dirs;
     for (size_t i = 0; i < n && code == ERR_OK; i++) {
         code = hub_resolve(args[i], environ, dir, err);
+        if (code != ERR_OK)
+            err_prefix(err, args[i]);
         dirs[i] = code == ERR_OK ? mem_copy(dir, strlen(dir)) : NULL;
         if (code == ERR_OK && !dirs[i])
             code = err_set(err, ERR_NOMEM, "out of memory for model %s", args[i]);

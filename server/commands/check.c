@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "server/clock.h"
 #include "server/commands/command.h"
@@ -294,12 +293,8 @@ static enum err_code check(struct checked *c, const struct seq_load_options *loa
                            char *const *env, struct err *err)
 {
     char dir[PATH_MAX];
-    struct stat st;
     struct seq_check_hooks hooks = {.arg = c, .found = on_found, .loading = on_loading};
     enum err_code code = hub_resolve(c->arg, env, dir, err);
-    errno = 0;
-    if (code == ERR_OK && (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)))
-        code = err_set(err, ERR_IO, "%s", errno ? strerror(errno) : "this is no folder");
     if (code != ERR_OK) {
         on_found(c, code, err->msg);
         return ERR_OK;

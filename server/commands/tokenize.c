@@ -357,9 +357,8 @@ static int tokenize(struct job *j, const char *arg, char *const *env)
 {
     char dir[PATH_MAX];
     struct err err = {0};
-    if (hub_resolve(arg, env, dir, &err) != ERR_OK)
-        return command_fail(&command_tokenize, COMMAND_FAILED, "%s", err.msg);
-    if (seq_tokenizer_load(dir, &j->tok, &err) != ERR_OK)
+    if (hub_resolve(arg, env, dir, &err) != ERR_OK ||
+        seq_tokenizer_load(dir, &j->tok, &err) != ERR_OK)
         return command_fail(&command_tokenize, COMMAND_FAILED, "%s: %s", arg, err.msg);
     j->in = (struct lines){.fd = STDIN_FILENO, .before_waiting = flush, .arg = j};
     if (convert_all(j, &err) != ERR_OK)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/hub/cache.h"
@@ -35,9 +36,9 @@ enum err_code hub_find(const char *name, char *const *env, char dir[PATH_MAX],
     if (code == ERR_OK)
         return ERR_OK;
     return err_set(err, code,
-                   "%s: no folder here, nor in the hub's cache; `seqd pull %s` downloads "
-                   "it (%s)",
-                   name, name, why.msg);
+                   "no folder here, nor in the hub's cache; `seqd pull %s` downloads it "
+                   "(%s)",
+                   name, why.msg);
 }
 
 enum err_code hub_resolve(const char *arg, char *const *env, char dir[PATH_MAX],
@@ -48,6 +49,13 @@ enum err_code hub_resolve(const char *arg, char *const *env, char dir[PATH_MAX],
     size_t n = strlen(arg);
     if (n >= PATH_MAX)
         return err_set(err, ERR_INPUT, "%.120s...: this path is too long", arg);
+    struct stat st;
+    errno = 0;
+    if (stat(arg, &st) != 0 || !S_ISDIR(st.st_mode))
+        return err_set(err, ERR_IO, "%s%s", errno ? strerror(errno) : "this is no folder",
+                       errno == ENOENT && !strchr(arg, '/')
+                           ? "; a model of the hub is called ORG/NAME"
+                           : "");
     memcpy(dir, arg, n + 1);
     return ERR_OK;
 }

@@ -14,12 +14,13 @@
 bool hub_is_name(const char *arg);
 
 /* The folder in the cache of what hub_is_name() said yes to; env is an environ-like list.
- * ERR_NOT_FOUND names the command that downloads it. */
+ * ERR_NOT_FOUND names the command that downloads it. Messages of this and the next don't
+ * say what was asked for. */
 enum err_code hub_find(const char *name, char *const *env, char dir[PATH_MAX],
                        struct err *err) MUST_CHECK;
 
 /* A model argument to its folder: hub_find for names of repositories, any other argument
- * as it is. */
+ * as it is if there is such a folder, else ERR_IO. */
 enum err_code hub_resolve(const char *arg, char *const *env, char dir[PATH_MAX],
                           struct err *err) MUST_CHECK;
 

@@ -288,6 +288,27 @@ START_TEST(check_names_every_problem)
 }
 END_TEST
 
+/* What is no folder here may have been meant as a model of the hub. */
+START_TEST(folders_that_are_not_there_are_said_so_at_once)
+{
+    static const char *const ways[] = {"check", "tokenize", "./nowhere", "a/b",
+                                       "nowhere"};
+    static const char *const says[] = {
+        "  No such file or directory; a model of the hub is called ORG/NAME",
+        "seqd tokenize: nowhere: No such file or directory; a model of the hub is called",
+        "./nowhere: No such file or directory\"",
+        "a/b: no folder here, nor in the hub's cache; `seqd pull a/b` downloads it",
+        "nowhere: No such file or directory; a model of the hub is called ORG/NAME"};
+    for (size_t i = 0; i < 5; i++) {
+        struct ran r;
+        run(&r, i < 2 ? ARGS(ways[i], "nowhere") : ARGS(ways[i]), "", 0);
+        ck_assert_int_eq(r.status, 1);
+        ck_assert_msg(strstr(i ? r.err : r.out, says[i]) != NULL, "%s%s", r.out, r.err);
+        ran_done(&r);
+    }
+}
+END_TEST
+
 /* ---- tokenize -------------------------------------------------------------------- */
 
 START_TEST(lines_become_ids_tokens_and_offsets)
@@ -589,6 +610,7 @@ int main(void)
                                   check_tells_what_a_model_serves,
                                   check_writes_json_for_programs,
                                   check_names_every_problem,
+                                  folders_that_are_not_there_are_said_so_at_once,
                                   lines_become_ids_tokens_and_offsets,
                                   pairs_are_read_as_one,
                                   json_strings_may_hold_anything,
