@@ -330,9 +330,10 @@ enum err_code added_tokens_complete(const struct added_sources *f, json_t *root,
         code = index_added(&a, root, err);
     if (code == ERR_OK)
         code = index_specials(&a, f, err);
-    if (code == ERR_OK)
+    bool list = json_is_array(a.list); /* else the reader of the plan refuses it */
+    if (code == ERR_OK && list)
         code = add_list(&a, f, err);
-    if (code == ERR_OK)
+    if (code == ERR_OK && list)
         code = add_roles(&a, f, err);
     json_decref(a.vocab);
     json_decref(a.spelled);
