@@ -74,13 +74,17 @@ function chooseTheme() {
   apply();
 }
 
+function sized(parameters) {
+  return parameters < 1e5 ? `${parameters} parameters` : `${(parameters / 1e6).toFixed(1)} M`;
+}
+
 function listModels(models) {
   for (const [task, panel] of Object.entries(panels)) {
     const able = models.filter((model) => model.tasks.includes(task));
     const usual = able.find((model) => model.default_for.includes(task));
     panel.model.replaceChildren(...able.map((model) => el("option", {
       value: model.id, selected: model === usual,
-    }, `${model.id} (${model.family}, ${(model.parameters / 1e6).toFixed(1)} M)`)));
+    }, `${model.id} (${model.family}, ${sized(model.parameters)})`)));
     panel.known = new Map(able.map((model) => [model.id, model]));
     panel.adapt();
     if (able.length === 0) {
