@@ -64,6 +64,7 @@ static const char *const ANY_FAMILY[] = {
     "attn_implementation",
     "_attn_implementation_autoset",
     "xla_device",
+    "eos_token_ids",
     "sentence_transformers",
     "sbert_ce_default_activation_function",
 
