@@ -8,6 +8,36 @@
 
 #include "model/kernels/kernels.h"
 
+#include <stdint.h>
+#include <string.h>
+
+/* f32 and bf16 in panels (kern_panels.c): the columns of one panel; the bytes of a line
+ * and of a panel. Entries of the variants that read panels. */
+enum { PANEL = 16, LINE = 64 };
+size_t kern_panel_bytes(enum precision precision, size_t K);
+size_t kern_panels_bytes(enum precision precision, size_t N, size_t K);
+void kern_panels_pack(struct matrix *m, size_t first, size_t last, const float *w,
+                      bool transposed);
+void kern_panels_row(const struct matrix *m, size_t n, float *out);
+
+/* A float as bf16, to nearest, ties to even; a NaN stays one. And back, exactly. */
+static inline uint16_t kern_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float kern_bf16_value(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 void kern_ref_fill(struct kernels *k);
 void kern_portable_fill(struct kernels *k); /* on top of ref; all but the product */
 void kern_blas_fill(struct kernels *k);     /* on top of portable; the product */

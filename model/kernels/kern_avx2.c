@@ -1,25 +1,16 @@
 /* Kernels for AVX2 and FMA: packed matrix product, attention, elementwise functions.
  *
- * Packed layout: panels of 16 columns of y, P[N/16][K][16], the last one padded with
- * zeros, so that a product reads the weights in one straight run. Each element of y is
- * one chain of FMAs over k, then bias, then y: the tile that happens to hold it changes
- * nothing. One row gets its instruction-level parallelism from more columns at a time,
- * never from cutting k.
- *
  * Elementwise functions do the same operations in every lane; what is left at the end of
  * an array goes through the same code under a mask. */
-#include "model/kernels/kern.h"
-
 #ifdef __x86_64__
 
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
-#include <string.h>
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
-enum { LANES = 8, PANEL = 16, TILE_ROWS = 6, TILE_SUMS = 12 };
+#define vec __m256
+enum { LANES = 8, VECTORS = 2 }; /* of a vector; of a panel */
+#include "model/kernels/kern_product.h"
 
 /* ---- loads and stores of n <= 8 floats ------------------------------------------------
  */
@@ -48,59 +39,31 @@ static ALWAYS_INLINE __m256 fma8(__m256 a, __m256 b, __m256 c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
-/* ---- matrices -------------------------------------------------------------------------
+/* ---- the product (kern_product.h) -----------------------------------------------------
  */
 
-static size_t avx2_matrix_bytes(enum precision precision, size_t N, size_t K)
+static ALWAYS_INLINE vec vec_set(float x)
 {
-    (void)precision;
-    size_t columns, bytes;
-    if (__builtin_add_overflow(N, PANEL - 1, &columns))
-        return 0;
-    columns -= columns % PANEL;
-    if (__builtin_mul_overflow(columns, K, &bytes) ||
-        __builtin_mul_overflow(bytes, sizeof(float), &bytes))
-        return 0;
-    return bytes;
+    return _mm256_set1_ps(x);
 }
 
-static void pack_transposed(struct matrix *m, size_t first, size_t last, const float *w)
+static ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
 {
-    for (size_t n = first; n < last;) {
-        size_t lane = n % PANEL, run = PANEL - lane;
-        if (run > last - n)
-            run = last - n;
-        float *panel = (float *)m->data + n / PANEL * PANEL * m->K + lane;
-        for (size_t k = 0; k < m->K; k++)
-            memcpy(panel + k * PANEL, w + k * m->N + n, run * sizeof(float));
-        n += run;
-    }
+    return _mm256_fmadd_ps(a, b, c);
 }
 
-static void avx2_pack(struct matrix *m, size_t first, size_t last, const float *w,
-                      bool transposed)
+static ALWAYS_INLINE vec vec_weights(const char *line, int v, enum part part)
 {
-    if (transposed) {
-        pack_transposed(m, first, last, w);
-        return;
-    }
-    for (size_t n = first; n < last; n++, w += m->K) {
-        float *panel = (float *)m->data + n / PANEL * PANEL * m->K + n % PANEL;
-        for (size_t k = 0; k < m->K; k++)
-            panel[k * PANEL] = w[k];
-    }
+    __m256i bits = _mm256_load_si256((const __m256i *)line + v);
+    if (part == PART_LOWER)
+        bits = _mm256_slli_epi32(bits, 16);
+    if (part == PART_UPPER)
+        bits = _mm256_and_si256(bits, _mm256_set1_epi32(-0x10000));
+    return _mm256_castsi256_ps(bits);
 }
 
-static void avx2_row(const struct matrix *m, size_t n, float *out)
-{
-    const float *panel = (float *)m->data + n / PANEL * PANEL * m->K + n % PANEL;
-    for (size_t k = 0; k < m->K; k++)
-        out[k] = panel[k * PANEL];
-}
-
-/* y [n] = sum + bias + y, for those of 8 columns of one row that exist. */
 static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t column,
-                                 __m256 sum)
+                                 vec sum)
 {
     if (column >= p->last)
         return;
@@ -113,147 +76,46 @@ static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t col
     store(y, n, sum);
 }
 
-/* One step of k: sum [rows, 2 panels] += x[:,k] w[:,k]. One panel keeps both its vectors
- * and one x in registers, several keep all x and one panel's vectors. */
-static ALWAYS_INLINE void tile_step(const float *x, size_t ldx, const float *w,
-                                    size_t stride, __m256 (*sum)[TILE_SUMS],
-                                    const int rows, const int panels)
+/* 8 to 12 sums in flight hide the latency of the FMA, and 16 registers hold no more. */
+static size_t tile_panels(size_t rows, size_t left)
 {
-    __m256 in[TILE_ROWS];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows && panels > 1; r++)
-        in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx);
-#pragma GCC unroll 6
-    for (int v = 0; v < panels; v++, w += stride) {
-        __m256 left = _mm256_load_ps(w), right = _mm256_load_ps(w + LANES);
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            if (panels == 1)
-                in[r] = _mm256_broadcast_ss(x + (size_t)r * ldx);
-            sum[r][2 * v] = fma8(in[r], left, sum[r][2 * v]);
-            sum[r][2 * v + 1] = fma8(in[r], right, sum[r][2 * v + 1]);
-        }
+    static const size_t most[] = {1, 6, 3, 2, 1, 1, 1};
+    if (left >= most[rows])
+        return most[rows];
+    return rows <= 2 && left >= 2 ? 2 : 1;
+}
+
+static ALWAYS_INLINE void run_tile(const struct matrix *w, const struct product *p,
+                                   const struct spot *s, size_t rows, size_t panels,
+                                   const bool half)
+{
+    switch (rows << 4 | panels) {
+    /* clang-format off */
+    case 0x16: tile(w, p, s, 1, 6, half); break;
+    case 0x12: tile(w, p, s, 1, 2, half); break;
+    case 0x11: tile(w, p, s, 1, 1, half); break;
+    case 0x23: tile(w, p, s, 2, 3, half); break;
+    case 0x22: tile(w, p, s, 2, 2, half); break;
+    case 0x21: tile(w, p, s, 2, 1, half); break;
+    case 0x32: tile(w, p, s, 3, 2, half); break;
+    case 0x31: tile(w, p, s, 3, 1, half); break;
+    case 0x41: tile(w, p, s, 4, 1, half); break;
+    case 0x51: tile(w, p, s, 5, 1, half); break;
+    case 0x61: tile(w, p, s, 6, 1, half); break;
+        /* clang-format on */
     }
 }
 
-/* `rows` rows from `row` on, times `panels` panels from `column` on. Both counts are
- * constants at every call, so that the sums live in registers. Tall tiles take one panel,
- * and one stream from memory is slow: they fetch the next panel on the way. */
-static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
-                               size_t row, size_t column, const int rows,
-                               const int panels)
-{
-    const float *x = p->x + row * p->ldx, *at = (const float *)w->data + column * w->K;
-    const size_t stride = PANEL * w->K, ahead = column + PANEL < w->N ? stride : 0;
-    __m256 sum[TILE_ROWS][TILE_SUMS];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 12
-        for (int v = 0; v < 2 * panels; v++)
-            sum[r][v] = _mm256_setzero_ps();
-    for (size_t k = 0; k < w->K; k++, at += PANEL) {
-        if (rows > 3)
-            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T1);
-        tile_step(x + k, p->ldx, at, stride, sum, rows, panels);
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 12
-        for (int v = 0; v < 2 * panels; v++)
-            finish(p, row + (size_t)r, column + (size_t)v * LANES, sum[r][v]);
-}
-
-/* Panels taken together by a tile of so many rows: 8 to 12 sums in flight hide the
- * latency of the FMA, and 16 registers hold no more. */
-static size_t tile_panels(size_t rows)
-{
-    return rows == 1 ? 6 : rows == 2 ? 3 : rows == 3 ? 2 : 1;
-}
-
-static void wide_tile(const struct matrix *w, const struct product *p, size_t row,
-                      size_t column, size_t rows)
-{
-    switch (rows) {
-    case 1:
-        tile(w, p, row, column, 1, 6);
-        break;
-    case 2:
-        tile(w, p, row, column, 2, 3);
-        break;
-    default:
-        tile(w, p, row, column, 3, 2);
-        break;
-    }
-}
-
-static void narrow_tile(const struct matrix *w, const struct product *p, size_t row,
-                        size_t column, size_t rows)
-{
-    switch (rows) {
-    case 1:
-        tile(w, p, row, column, 1, 1);
-        break;
-    case 2:
-        tile(w, p, row, column, 2, 1);
-        break;
-    case 3:
-        tile(w, p, row, column, 3, 1);
-        break;
-    case 4:
-        tile(w, p, row, column, 4, 1);
-        break;
-    case 5:
-        tile(w, p, row, column, 5, 1);
-        break;
-    default:
-        tile(w, p, row, column, 6, 1);
-        break;
-    }
-}
-
-/* One to three rows: weights are read once, several panels side by side. */
-static void few_rows(const struct matrix *w, const struct product *p)
-{
-    size_t step = tile_panels(p->M) * PANEL, column = p->first;
-    for (; p->last - column >= step; column += step)
-        wide_tile(w, p, 0, column, p->M);
-    for (; column < p->last; column += PANEL)
-        narrow_tile(w, p, 0, column, p->M);
-}
-
-/* Rows first..last-1 in tiles of nearly equal height; a panel stays in the cache while
- * all tiles use it. */
-static void many_rows(const struct matrix *w, const struct product *p, size_t first,
-                      size_t last)
-{
-    size_t M = last - first, tiles = (M + TILE_ROWS - 1) / TILE_ROWS;
-    for (size_t column = p->first; column < p->last; column += PANEL) {
-        size_t row = first;
-        for (size_t t = 0; t < tiles; t++) {
-            size_t rows = M / tiles + (t < M % tiles);
-            narrow_tile(w, p, row, column, rows);
-            row += rows;
-        }
-    }
-}
-
-/* Rows are taken in blocks of nearly equal height whose part of x stays in the
- * second-level cache. */
 static void avx2_matmul(const struct matrix *w, const struct product *p)
 {
-    enum { BLOCK_FLOATS = 64 * 1024, MIN_BLOCK = 4 * TILE_ROWS };
-    if (p->M <= 3) {
-        if (p->M > 0)
-            few_rows(w, p);
-        return;
+    switch (w->precision) {
+    case PRECISION_F32:
+        product_f32(w, p);
+        break;
+    case PRECISION_BF16:
+        product_bf16(w, p);
+        break;
     }
-    size_t block = BLOCK_FLOATS / (w->K + 1) / TILE_ROWS * TILE_ROWS;
-    if (block < MIN_BLOCK)
-        block = MIN_BLOCK;
-    size_t blocks = (p->M + block - 1) / block;
-    block = (p->M + blocks - 1) / blocks;
-    for (size_t row = 0; row < p->M; row += block)
-        many_rows(w, p, row, p->M - row < block ? p->M : row + block);
 }
 
 /* ---- elementwise functions ------------------------------------------------------------
@@ -713,9 +575,9 @@ static void avx2_gru_hard(size_t H, float slope, float *x, const float *r, float
 void kern_avx2_fill(struct kernels *k)
 {
     *k = (struct kernels){.name = "avx2",
-                          .matrix_bytes = avx2_matrix_bytes,
-                          .pack = avx2_pack,
-                          .row = avx2_row,
+                          .matrix_bytes = kern_panels_bytes,
+                          .pack = kern_panels_pack,
+                          .row = kern_panels_row,
                           .matmul = avx2_matmul,
                           .scores = avx2_scores,
                           .softmax = avx2_softmax,

@@ -28,13 +28,13 @@ static void block_product(const float *x, const float *w, size_t ldw, size_t ste
 
 static size_t blas_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
-    (void)precision;
+    size_t size = precision == PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float);
     size_t columns, bytes;
     if (K > INT32_MAX || __builtin_add_overflow(N, COLUMNS - 1, &columns))
         return 0;
     columns -= columns % COLUMNS;
     if (__builtin_mul_overflow(columns, K, &bytes) ||
-        __builtin_mul_overflow(bytes, sizeof(float), &bytes))
+        __builtin_mul_overflow(bytes, size, &bytes))
         return 0;
     return bytes;
 }
@@ -49,19 +49,33 @@ static void store_row(const struct product *p, size_t row, size_t first, size_t 
             v += p->bias[n];
         y[n] = p->accumulate ? y[n] + v : v;
     }
+    if (p->act)
+        p->act(last - first, y + first);
+}
+
+/* out [COLUMNS,STEP] = `step` columns of bf16 w [COLUMNS,ldw] as floats. */
+static void expand(const uint16_t *w, size_t ldw, size_t step, float *out)
+{
+    for (size_t n = 0; n < COLUMNS; n++)
+        for (size_t k = 0; k < step; k++)
+            out[n * STEP + k] = kern_bf16_value(w[n * ldw + k]);
 }
 
 /* `rows` <= ROWS rows from `row` on, columns first..last-1 of one block. */
 static void block_rows(const struct matrix *w, const struct product *p, size_t row,
                        size_t rows, size_t first, size_t last)
 {
-    const float *weights = (const float *)w->data + first / COLUMNS * COLUMNS * w->K;
-    float x[ROWS * STEP] = {0}, sum[ROWS * COLUMNS] = {0};
+    size_t start = first / COLUMNS * COLUMNS * w->K;
+    float x[ROWS * STEP] = {0}, sum[ROWS * COLUMNS] = {0}, floats[COLUMNS * STEP];
     for (size_t k = 0; k < w->K; k += STEP) {
         size_t step = w->K - k < STEP ? w->K - k : STEP;
         for (size_t r = 0; r < rows; r++)
             memcpy(x + r * STEP, p->x + (row + r) * p->ldx + k, step * sizeof(float));
-        block_product(x, weights + k, w->K, step, k > 0, sum);
+        if (w->precision == PRECISION_BF16) {
+            expand((uint16_t *)w->data + start + k, w->K, step, floats);
+            block_product(x, floats, STEP, step, k > 0, sum);
+        } else
+            block_product(x, (float *)w->data + start + k, w->K, step, k > 0, sum);
     }
     for (size_t r = 0; r < rows; r++)
         store_row(p, row + r, first, last, sum + r * COLUMNS);

@@ -8,28 +8,57 @@
 
 static size_t ref_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
-    (void)precision;
-    size_t bytes;
+    size_t size = precision == PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float), bytes;
     if (__builtin_mul_overflow(N, K, &bytes) ||
-        __builtin_mul_overflow(bytes, sizeof(float), &bytes))
+        __builtin_mul_overflow(bytes, size, &bytes))
         return 0;
     return bytes;
 }
 
-/* data is W [N,K] as it stands. */
+/* data is W [N,K] as it stands, of float or of the upper halves of floats. */
 static void ref_pack(struct matrix *m, size_t first, size_t last, const float *w,
                      bool transposed)
 {
     for (size_t n = first; n < last; n++)
-        for (size_t k = 0; k < m->K; k++)
-            ((float *)m->data)[n * m->K + k] =
-                transposed ? w[k * m->N + n] : w[(n - first) * m->K + k];
+        for (size_t k = 0; k < m->K; k++) {
+            float value = transposed ? w[k * m->N + n] : w[(n - first) * m->K + k];
+            if (m->precision == PRECISION_BF16)
+                ((uint16_t *)m->data)[n * m->K + k] = kern_bf16(value);
+            else
+                ((float *)m->data)[n * m->K + k] = value;
+        }
+}
+
+static float weight(const struct matrix *m, size_t i)
+{
+    return m->precision == PRECISION_BF16 ? kern_bf16_value(((uint16_t *)m->data)[i])
+                                          : ((float *)m->data)[i];
 }
 
 static void ref_row(const struct matrix *m, size_t n, float *out)
 {
     for (size_t k = 0; k < m->K; k++)
-        out[k] = ((const float *)m->data)[n * m->K + k];
+        out[k] = weight(m, n * m->K + k);
+}
+
+static void ref_matmul(const struct matrix *w, const struct product *p)
+{
+    for (size_t m = 0; m < p->M; m++) {
+        const float *x = p->x + m * p->ldx;
+        float *y = p->y + m * p->ldy;
+        for (size_t n = p->first; n < p->last; n++) {
+            double sum = 0;
+            for (size_t k = 0; k < w->K; k++)
+                sum += (double)x[k] * weight(w, n * w->K + k);
+            if (p->bias)
+                sum += p->bias[n];
+            if (p->accumulate)
+                sum += y[n];
+            y[n] = (float)sum;
+        }
+        if (p->act)
+            p->act(p->last - p->first, y + p->first);
+    }
 }
 
 static double dot(size_t n, const float *a, const float *b)
@@ -38,21 +67,6 @@ static double dot(size_t n, const float *a, const float *b)
     for (size_t i = 0; i < n; i++)
         sum += (double)a[i] * b[i];
     return sum;
-}
-
-static void ref_matmul(const struct matrix *w, const struct product *p)
-{
-    for (size_t m = 0; m < p->M; m++) {
-        float *y = p->y + m * p->ldy;
-        for (size_t n = p->first; n < p->last; n++) {
-            double sum = dot(w->K, p->x + m * p->ldx, (const float *)w->data + n * w->K);
-            if (p->bias)
-                sum += p->bias[n];
-            if (p->accumulate)
-                sum += y[n];
-            y[n] = (float)sum;
-        }
-    }
 }
 
 static void ref_scores(size_t n, size_t E, float scale, const float *q, const float *k,

@@ -19,8 +19,10 @@
  * whole multiples of KERNELS_COLUMNS are the fast ones. */
 enum { KERNELS_COLUMNS = 64 };
 
-/* How weights are held. Sums are in f32 (or, for int8, exact integers) whatever it is. */
-enum precision { PRECISION_F32 };
+/* How weights are held. Sums are in f32 (or, for int8, exact integers) whatever it is.
+ * bf16 is the upper half of a float, rounded to nearest, ties to even: 8 significant
+ * bits, |err| <= 2^-9 |w|, the range of f32. */
+enum precision { PRECISION_F32, PRECISION_BF16 };
 
 /* A weight matrix W [N,K] (PyTorch's Linear layout: y = x W^T + b), packed once at load
  * for one variant. `data` is 64-byte aligned, matrix_bytes(precision, N, K) long, owned
@@ -31,7 +33,7 @@ struct matrix {
     void *data;
 };
 
-/* One product: y[:, first..last-1] of y [M,ldy] = x [M,ldx] W^T + bias. */
+/* One product: y[:, first..last-1] of y [M,ldy] = act(x [M,ldx] W^T + bias). */
 struct product {
     size_t first, last; /* columns; first is a multiple of 16, last too or it is N */
     size_t M;           /* rows */
@@ -40,7 +42,10 @@ struct product {
     const float *bias; /* [N], or NULL */
     float *y;          /* [M,ldy], first..last-1 of each row are written */
     size_t ldy;
-    bool accumulate; /* y += instead of y =, added after the product's own sum and bias */
+    bool accumulate; /* the old y is added after the product's own sum and bias */
+    /* Last of all, or NULL: an elementwise function of the same table, in place on what
+     * was just stored. The bits are those of a product and then the function. */
+    void (*act)(size_t n, float *x);
 };
 
 struct kernels {
@@ -53,12 +58,13 @@ struct kernels {
      * packed piece by piece: w then holds just those rows (not with transposed). */
     void (*pack)(struct matrix *m, size_t first, size_t last, const float *w,
                  bool transposed);
-    /* out [K] = row n of W, as it is held: f32 exactly as it was packed (embedding
-     * look-up from tied weights). */
+    /* out [K] = row n of W, as it is held: f32 exactly as it was packed, bf16 rounded
+     * (embedding look-up from tied weights). */
     void (*row)(const struct matrix *m, size_t n, float *out);
 
     /* Error: k-term chain of float FMAs, |err| <= (K+2) * 2^-24 * (sum |x_k w_k| + |bias|
-     * + |y|) (ref: in double, rounded once; blas: float sums in BLAS's own order). */
+     * + |y|), w as it is held (ref: in double, rounded once; blas: float sums in BLAS's
+     * own order); act then adds its own error. */
     void (*matmul)(const struct matrix *w, const struct product *p);
 
     /* Attention for one query row and one head; keys come in runs (blocks of a cache).

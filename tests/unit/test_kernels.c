@@ -5,13 +5,43 @@
 
 #include <float.h>
 
-static struct fence packed(const struct kernels *k, struct matrix *m, size_t N, size_t K,
-                           const float *w)
+/* Tests of matrices run for every variant and both of these. */
+enum { N_PRECISIONS = 2 };
+
+static const struct kernels *held_variant(int i)
 {
-    struct fence f = fence_new(k->matrix_bytes(PRECISION_F32, N, K) / sizeof(float), 64);
-    *m = (struct matrix){N, K, PRECISION_F32, f.at};
-    k->pack(m, 0, N, w, false);
+    return variant(i / N_PRECISIONS);
+}
+
+static enum precision held_precision(int i)
+{
+    static const enum precision all[N_PRECISIONS] = {PRECISION_F32, PRECISION_BF16};
+    return all[i % N_PRECISIONS];
+}
+
+/* Memory for m [N,K], zeroed. */
+static struct fence matrix_new(const struct kernels *k, enum precision precision,
+                               size_t N, size_t K, struct matrix *m)
+{
+    size_t bytes = k->matrix_bytes(precision, N, K);
+    struct fence f = fence_new((bytes + sizeof(float) - 1) / sizeof(float), 64);
+    *m = (struct matrix){N, K, precision, f.at};
     return f;
+}
+
+/* x with 8 significant bits, to nearest, ties to even; x is normal. */
+static float to_bf16(float x)
+{
+    int exponent;
+    double digits = frexp(x, &exponent);
+    return (float)ldexp(nearbyint(ldexp(digits, 8)), exponent - 8);
+}
+
+/* w [n] as a matrix holds it. */
+static void hold(enum precision precision, size_t n, float *w)
+{
+    for (size_t i = 0; precision == PRECISION_BF16 && i < n; i++)
+        w[i] = to_bf16(w[i]);
 }
 
 /* ---- the table
@@ -46,26 +76,28 @@ END_TEST
 /* ---- matrices
  * --------------------------------------------------------------------------- */
 
-START_TEST(packed_rows_come_back_exactly)
+START_TEST(packed_rows_come_back_as_they_are_held)
 {
-    const struct kernels *k = variant(_i);
+    const struct kernels *k = held_variant(_i);
+    enum precision precision = held_precision(_i);
     static const size_t sizes[][2] = {{1, 1},    {16, 8},   {17, 3},
                                       {100, 37}, {65, 130}, {64, 0}};
     for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
         size_t N = sizes[s][0], K = sizes[s][1], cut = N / 3;
+        size_t bytes = k->matrix_bytes(precision, N, K);
         struct fence w = random_array(N * K, -1, 1), t = fence_new(N * K, 4),
                      out = fence_new(K, 4), whole, flipped;
         for (size_t i = 0; i < N * K; i++)
             t.at[i % K * N + i / K] = w.at[i];
         struct matrix a, b;
-        whole = packed(k, &a, N, K, w.at);
-        memset(a.data, 0, k->matrix_bytes(PRECISION_F32, N, K));
+        whole = matrix_new(k, precision, N, K, &a);
         k->pack(&a, cut, N, w.at + cut * K, false);
         k->pack(&a, 0, cut, w.at, false);
-        flipped = fence_new(k->matrix_bytes(PRECISION_F32, N, K) / sizeof(float), 64);
-        b = (struct matrix){N, K, PRECISION_F32, flipped.at};
-        k->pack(&b, 0, N, t.at, true);
-        ck_assert_mem_eq(a.data, b.data, k->matrix_bytes(PRECISION_F32, N, K));
+        flipped = matrix_new(k, precision, N, K, &b);
+        k->pack(&b, cut, N, t.at, true);
+        k->pack(&b, 0, cut, t.at, true);
+        ck_assert_mem_eq(a.data, b.data, bytes);
+        hold(precision, N * K, w.at);
         for (size_t n = 0; n < N; n++) {
             k->row(&a, n, out.at);
             ck_assert(same_bits(out.at, w.at + n * K, K));
@@ -77,31 +109,78 @@ START_TEST(packed_rows_come_back_exactly)
 }
 END_TEST
 
-START_TEST(a_matrix_too_large_for_memory_has_no_size)
+START_TEST(bf16_rounds_to_nearest_and_ties_to_even)
 {
     const struct kernels *k = variant(_i);
-    ck_assert_uint_eq(k->matrix_bytes(PRECISION_F32, SIZE_MAX, 1), 0);
-    ck_assert_uint_eq(k->matrix_bytes(PRECISION_F32, SIZE_MAX / 4, 2), 0);
-    ck_assert_uint_eq(k->matrix_bytes(PRECISION_F32, (size_t)1 << 32, (size_t)1 << 32),
-                      0);
-    ck_assert_uint_ge(k->matrix_bytes(PRECISION_F32, 17, 3), 17 * 3 * sizeof(float));
+    static const float in[] = {0x1.01p0f,   0x1.03p0f,  0x1.010002p0f, 0x1.00fffep0f,
+                               0x1.02p0f,   -0x1.01p0f, -0x1.0300p0f,  0x1.ffp0f,
+                               -0.0f,       INFINITY,   -INFINITY,     FLT_MAX,
+                               0x1.fep127f, 0x1p-140f,  0x1.8p-134f,   FLT_TRUE_MIN},
+                       held[] = {0x1p0f,      0x1.04p0f, 0x1.02p0f,  0x1p0f,
+                                 0x1.02p0f,   -0x1p0f,   -0x1.04p0f, 0x1p1f,
+                                 -0.0f,       INFINITY,  -INFINITY,  INFINITY,
+                                 0x1.fep127f, 0,         0x1p-133f,  0};
+    enum { N = sizeof(in) / sizeof(in[0]) };
+    struct matrix m;
+    struct fence data = matrix_new(k, PRECISION_BF16, 1, N, &m);
+    float out[N];
+    k->pack(&m, 0, 1, in, false);
+    k->row(&m, 0, out);
+    for (size_t i = 0; i < N; i++)
+        require(same_bits(out + i, held + i, 1), "bf16", i, (double)out[i],
+                (double)held[i]);
+    fence_free(&data);
+}
+END_TEST
+
+START_TEST(a_nan_in_bf16_stays_one)
+{
+    const struct kernels *k = variant(_i);
+    static const uint32_t bits[] = {0x7fc00000, 0xffc00000, 0x7f800001,
+                                    0xff800001, 0x7fffffff, 0xffffffff};
+    float in[6], out[6];
+    memcpy(in, bits, sizeof in);
+    struct matrix m;
+    struct fence data = matrix_new(k, PRECISION_BF16, 1, 6, &m);
+    k->pack(&m, 0, 1, in, false);
+    k->row(&m, 0, out);
+    for (size_t i = 0; i < 6; i++)
+        ck_assert(isnan(out[i]));
+    fence_free(&data);
+}
+END_TEST
+
+START_TEST(a_matrix_too_large_for_memory_has_no_size)
+{
+    const struct kernels *k = held_variant(_i);
+    enum precision precision = held_precision(_i);
+    size_t size = precision == PRECISION_F32 ? sizeof(float) : sizeof(float) / 2;
+    ck_assert_uint_eq(k->matrix_bytes(precision, SIZE_MAX, 1), 0);
+    ck_assert_uint_eq(k->matrix_bytes(precision, SIZE_MAX / size, 2), 0);
+    ck_assert_uint_eq(k->matrix_bytes(precision, 1, SIZE_MAX), 0);
+    ck_assert_uint_eq(k->matrix_bytes(precision, (size_t)1 << 32, (size_t)1 << 32), 0);
+    ck_assert_uint_ge(k->matrix_bytes(precision, 17, 3), 17 * 3 * size);
+    ck_assert_uint_eq(k->matrix_bytes(precision, 128, 66), 128 * 66 * size);
 }
 END_TEST
 
 struct problem {
     size_t M, N, K, ldx, ldy;
-    struct fence w, x, bias, y0, data;
+    struct fence w, x, bias, y0, data; /* w [N,K] as m holds it */
     struct matrix m;
 };
 
-static struct problem problem_new(const struct kernels *k, size_t M, size_t N, size_t K)
+static struct problem problem_new(const struct kernels *k, enum precision precision,
+                                  size_t M, size_t N, size_t K)
 {
     struct problem p = {.M = M, .N = N, .K = K, .ldx = K + 3, .ldy = N + 5};
     p.w = random_array(N * K, -1, 1);
     p.x = random_array(M ? (M - 1) * p.ldx + K : 0, -2, 2);
     p.bias = random_array(N, -1, 1);
     p.y0 = random_array(M ? (M - 1) * p.ldy + N : 0, -1, 1);
-    p.data = packed(k, &p.m, N, K, p.w.at);
+    p.data = matrix_new(k, precision, N, K, &p.m);
+    k->pack(&p.m, 0, N, p.w.at, false);
+    hold(precision, N * K, p.w.at);
     return p;
 }
 
@@ -147,13 +226,15 @@ static void check_element(const struct problem *p, const struct product *call, s
 
 START_TEST(matmul_is_within_its_bound)
 {
-    const struct kernels *k = variant(_i);
+    const struct kernels *k = held_variant(_i);
+    enum precision precision = held_precision(_i);
     static const size_t Ms[] = {0, 1, 2, 3, 4, 5, 6, 7, 13, 16, 33};
     static const size_t shapes[][2] = {{1, 1},    {16, 5},  {17, 16}, {130, 64}, {96, 33},
                                        {97, 257}, {256, 7}, {5, 0},   {208, 515}};
     for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
         for (size_t i = 0; i < sizeof(Ms) / sizeof(Ms[0]); i++) {
-            struct problem p = problem_new(k, Ms[i], shapes[s][0], shapes[s][1]);
+            struct problem p =
+                problem_new(k, precision, Ms[i], shapes[s][0], shapes[s][1]);
             for (int how = 0; how < 4; how++) {
                 struct fence y = copy_of(p.y0.at, p.M ? (p.M - 1) * p.ldy + p.N : 0);
                 struct product call = product_of(&p, y.at);
@@ -188,10 +269,11 @@ static void rows_alone(const struct kernels *k, const struct problem *p, float *
 
 START_TEST(a_row_has_the_same_bits_in_any_batch)
 {
-    const struct kernels *k = variant(_i);
+    const struct kernels *k = held_variant(_i);
+    enum precision precision = held_precision(_i);
     static const size_t shapes[][2] = {{100, 70}, {208, 515}, {64, 256}, {1, 9}};
     for (size_t s = 0; s < 4; s++) {
-        struct problem p = problem_new(k, 40, shapes[s][0], shapes[s][1]);
+        struct problem p = problem_new(k, precision, 40, shapes[s][0], shapes[s][1]);
         size_t n = (p.M - 1) * p.ldy + p.N;
         struct fence alone = copy_of(p.y0.at, n);
         rows_alone(k, &p, alone.at);
@@ -217,9 +299,10 @@ END_TEST
 
 START_TEST(a_column_has_the_same_bits_in_any_slice)
 {
-    const struct kernels *k = variant(_i);
+    const struct kernels *k = held_variant(_i);
+    enum precision precision = held_precision(_i);
     for (size_t M = 1; M <= 20; M++) {
-        struct problem p = problem_new(k, M, 250, 67);
+        struct problem p = problem_new(k, precision, M, 250, 67);
         size_t n = (p.M - 1) * p.ldy + p.N;
         struct fence whole = copy_of(p.y0.at, n), y = copy_of(p.y0.at, n);
         struct product call = product_of(&p, whole.at);
@@ -246,10 +329,12 @@ END_TEST
 
 START_TEST(long_batches_are_cut_without_a_trace)
 {
-    const struct kernels *k = variant(_i);
+    const struct kernels *k = held_variant(_i);
+    enum precision precision = held_precision(_i);
     static const size_t shapes[][3] = {{300, 48, 700}, {41, 33, 5000}, {700, 20, 31}};
     for (size_t s = 0; s < 3; s++) {
-        struct problem p = problem_new(k, shapes[s][0], shapes[s][1], shapes[s][2]);
+        struct problem p =
+            problem_new(k, precision, shapes[s][0], shapes[s][1], shapes[s][2]);
         size_t n = (p.M - 1) * p.ldy + p.N;
         struct fence y = copy_of(p.y0.at, n), alone = copy_of(p.y0.at, n);
         struct product call = product_of(&p, y.at);
@@ -265,8 +350,9 @@ END_TEST
 
 START_TEST(a_nan_or_infinity_in_x_stays_in_its_row)
 {
-    const struct kernels *k = variant(_i);
-    struct problem p = problem_new(k, 11, 40, 24);
+    const struct kernels *k = held_variant(_i);
+    enum precision precision = held_precision(_i);
+    struct problem p = problem_new(k, precision, 11, 40, 24);
     size_t n = (p.M - 1) * p.ldy + p.N;
     struct fence clean = copy_of(p.y0.at, n), y = copy_of(p.y0.at, n);
     struct product call = product_of(&p, clean.at);
@@ -288,6 +374,46 @@ START_TEST(a_nan_or_infinity_in_x_stays_in_its_row)
     fence_free(&clean);
     fence_free(&y);
     problem_free(&p);
+}
+END_TEST
+
+/* Elementwise functions of a table that may follow a product. */
+enum { N_ACTS = 6 };
+
+static void (*act_of(const struct kernels *k, size_t which))(size_t n, float *x)
+{
+    void (*const all[N_ACTS])(size_t, float *) = {k->relu,      k->tanh, k->gelu_erf,
+                                                  k->gelu_tanh, k->silu, k->sigmoid};
+    return all[which];
+}
+
+START_TEST(an_activation_in_the_store_gives_the_bits_of_one_after_it)
+{
+    const struct kernels *k = held_variant(_i);
+    enum precision precision = held_precision(_i);
+    static const size_t Ms[] = {0, 1, 2, 3, 5, 7, 19};
+    static const size_t Ns[] = {1, 16, 93, 130};
+    for (size_t i = 0; i < sizeof(Ms) / sizeof(Ms[0]) * 4 * N_ACTS; i++) {
+        struct problem p =
+            problem_new(k, precision, Ms[i / N_ACTS / 4], Ns[i / N_ACTS % 4], 33);
+        size_t n = p.M ? (p.M - 1) * p.ldy + p.N : 0, cut = p.N / 2 / 16 * 16;
+        struct fence fused = copy_of(p.y0.at, n), after = copy_of(p.y0.at, n);
+        struct product call = product_of(&p, after.at);
+        k->matmul(&p.m, &call);
+        for (size_t m = 0; m < p.M; m++)
+            act_of(k, i % N_ACTS)(p.N, after.at + m * p.ldy);
+        call.y = fused.at;
+        call.act = act_of(k, i % N_ACTS);
+        call.last = cut;
+        k->matmul(&p.m, &call);
+        call.first = cut;
+        call.last = p.N;
+        k->matmul(&p.m, &call);
+        ck_assert(same_bits(fused.at, after.at, n));
+        fence_free(&fused);
+        fence_free(&after);
+        problem_free(&p);
+    }
 }
 END_TEST
 
@@ -566,13 +692,18 @@ static Suite *kernels_suite(void)
     tcase_add_test(table, the_table_is_complete_and_ends_with_the_reference);
     tcase_add_test(table, openblas_stays_single_threaded);
     tcase_set_timeout(each, 120);
-    tcase_add_loop_test(each, packed_rows_come_back_exactly, 0, n);
-    tcase_add_loop_test(each, a_matrix_too_large_for_memory_has_no_size, 0, n);
-    tcase_add_loop_test(each, matmul_is_within_its_bound, 0, n);
-    tcase_add_loop_test(each, a_row_has_the_same_bits_in_any_batch, 0, n);
-    tcase_add_loop_test(each, a_column_has_the_same_bits_in_any_slice, 0, n);
-    tcase_add_loop_test(each, long_batches_are_cut_without_a_trace, 0, n);
-    tcase_add_loop_test(each, a_nan_or_infinity_in_x_stays_in_its_row, 0, n);
+    int held = n * N_PRECISIONS;
+    tcase_add_loop_test(each, packed_rows_come_back_as_they_are_held, 0, held);
+    tcase_add_loop_test(each, bf16_rounds_to_nearest_and_ties_to_even, 0, n);
+    tcase_add_loop_test(each, a_nan_in_bf16_stays_one, 0, n);
+    tcase_add_loop_test(each, a_matrix_too_large_for_memory_has_no_size, 0, held);
+    tcase_add_loop_test(each, matmul_is_within_its_bound, 0, held);
+    tcase_add_loop_test(each, a_row_has_the_same_bits_in_any_batch, 0, held);
+    tcase_add_loop_test(each, a_column_has_the_same_bits_in_any_slice, 0, held);
+    tcase_add_loop_test(each, long_batches_are_cut_without_a_trace, 0, held);
+    tcase_add_loop_test(each, a_nan_or_infinity_in_x_stays_in_its_row, 0, held);
+    tcase_add_loop_test(each, an_activation_in_the_store_gives_the_bits_of_one_after_it,
+                        0, held);
     tcase_add_loop_test(each, scores_are_dot_products_however_the_run_is_cut, 0, n);
     tcase_add_loop_test(each, weigh_is_one_chain_however_the_run_is_cut, 0, n);
     tcase_add_loop_test(each, softmax_rows_are_right_and_sum_to_one, 0, n);

@@ -1,0 +1,200 @@
+/* Inside model/kernels/ only: the matrix product on panels (kern_panels.c), for the files
+ * of one vector width each, which include this once.
+ *
+ * Such a file defines before: vec, its vector type (without it this header is empty), and
+ * VECTORS, how many of them hold one panel of 16 columns; after: the functions that are
+ * only declared here, which all end up inside the loops of tile(). f32 and bf16 share
+ * those loops: a bf16 weight is made a float in a register, by a shift or a mask, and
+ * multiplied as such. Each element of y is one chain of FMAs over k, then bias, then the
+ * old y: the tile that happens to hold it changes nothing. One row gets its
+ * instruction-level parallelism from more columns at a time, never from cutting k. */
+#ifndef SEQ_KERNELS_KERN_PRODUCT_H
+#define SEQ_KERNELS_KERN_PRODUCT_H
+
+#include "model/kernels/kern.h"
+
+#ifdef vec
+
+#include <immintrin.h>
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+enum {
+    TILE_ROWS = 6,
+    MAX_VECTORS = 12,
+    SHORT_ROWS = 3,            /* tiles up to here are bound by memory */
+    DISTANCE = 64,             /* lines: how far ahead they fetch */
+    STRIDE = 4,                /* lines: of so many they fetch one */
+    BLOCK_FLOATS = 64 * 1024,  /* of x, for one block of rows, */
+    MIN_BLOCK = 4 * TILE_ROWS, /* but that many rows at least */
+};
+
+/* What 64 bytes of a panel hold: a float for each column, or two bf16 of which the lower
+ * half of 32 bits belongs to an even k and the upper half to the k after it. */
+enum part { PART_WHOLE, PART_LOWER, PART_UPPER };
+
+/* All entries x; a*b+c; vector v of a line as floats. */
+static ALWAYS_INLINE vec vec_set(float x);
+static ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c);
+static ALWAYS_INLINE vec vec_weights(const char *line, int v, enum part part);
+/* y [row, the vector from `column` on] = sum + bias + old y, for columns < p->last. */
+static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t column,
+                                 vec sum);
+
+/* Where a tile lies. */
+struct spot {
+    size_t row, column;
+    bool last; /* no weights follow that are worth fetching */
+};
+
+/* How many panels a tile of so many rows takes where `left` > 0 are to do: what registers
+ * hold, of the counts that run_tile knows; and tile() with these two as constants. */
+static size_t tile_panels(size_t rows, size_t left);
+static ALWAYS_INLINE void run_tile(const struct matrix *w, const struct product *p,
+                                   const struct spot *s, size_t rows, size_t panels,
+                                   const bool half);
+
+/* One step of k: sum [rows,vectors] += x[:,k] w[:,k]. The shorter side stays in
+ * registers, the longer one streams through. */
+static ALWAYS_INLINE void tile_step(const float *x, size_t ldx, const char *line,
+                                    size_t panel, const enum part part,
+                                    vec (*sum)[MAX_VECTORS], const int rows,
+                                    const int panels)
+{
+    const int vectors = panels * VECTORS;
+    vec in[TILE_ROWS], weights[MAX_VECTORS];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows && rows < vectors; r++)
+        in[r] = vec_set(x[(size_t)r * ldx]);
+#pragma GCC unroll 12
+    for (int v = 0; v < vectors; v++) {
+        weights[v] = vec_weights(line + (size_t)(v / VECTORS) * panel, v % VECTORS, part);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows && rows < vectors; r++)
+            sum[r][v] = vec_fma(in[r], weights[v], sum[r][v]);
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows && rows >= vectors; r++) {
+        in[r] = vec_set(x[(size_t)r * ldx]);
+#pragma GCC unroll 12
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = vec_fma(in[r], weights[v], sum[r][v]);
+    }
+}
+
+/* The steps of `lines` lines of each panel, which fetch those that lie `ahead` bytes
+ * further on into the second-level cache. */
+static ALWAYS_INLINE void tile_lines(const float *x, size_t ldx, const char *at,
+                                     size_t panel, size_t lines, size_t ahead,
+                                     vec (*sum)[MAX_VECTORS], const int rows,
+                                     const int panels, const bool half)
+{
+    for (const char *end = at + lines * LINE; at < end; at += LINE) {
+        if (rows > SHORT_ROWS || (uintptr_t)at % (STRIDE * LINE) == 0)
+#pragma GCC unroll 6
+            for (int v = 0; v < panels; v++)
+                _mm_prefetch(at + (size_t)v * panel + ahead, _MM_HINT_T1);
+        tile_step(x, ldx, at, panel, half ? PART_LOWER : PART_WHOLE, sum, rows, panels);
+        x++;
+        if (half)
+            tile_step(x++, ldx, at, panel, PART_UPPER, sum, rows, panels);
+    }
+}
+
+/* `rows` rows times `panels` panels; both are constants at every call, so that the sums
+ * live in registers. Short tiles wait for memory: they fetch DISTANCE lines ahead, near
+ * the end of the panels from those of the next tile. One line in STRIDE is enough to lead
+ * the hardware's own prefetching across pages and panels, and costs little where weights
+ * are in a cache. Tall tiles leave the memory idle: they fetch all of the next tile's
+ * panels on the way. */
+static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
+                               const struct spot *s, const int rows, const int panels,
+                               const bool half)
+{
+    const float *x = p->x + s->row * p->ldx;
+    const size_t lines = half ? w->K / 2 : w->K,
+                 panel = kern_panel_bytes(w->precision, w->K);
+    const size_t ahead = rows > SHORT_ROWS || lines < DISTANCE ? lines : DISTANCE;
+    const size_t first = lines - ahead, jump = (size_t)(panels - 1) * panel;
+    const char *at = (const char *)w->data + s->column / PANEL * panel;
+    vec sum[TILE_ROWS][MAX_VECTORS];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 12
+        for (int v = 0; v < panels * VECTORS; v++)
+            sum[r][v] = vec_set(0);
+    tile_lines(x, p->ldx, at, panel, first, ahead * LINE, sum, rows, panels, half);
+    x += half ? 2 * first : first;
+    at += first * LINE;
+    tile_lines(x, p->ldx, at, panel, ahead, s->last ? 0 : ahead * LINE + jump, sum, rows,
+               panels, half);
+    if (half && w->K % 2)
+        tile_step(x + 2 * ahead, p->ldx, at + ahead * LINE, panel, PART_LOWER, sum, rows,
+                  panels);
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 12
+        for (int v = 0; v < panels * VECTORS; v++)
+            finish(p, s->row + (size_t)r, s->column + (size_t)v * (PANEL / VECTORS),
+                   sum[r][v]);
+}
+
+/* The activation of what a tile has just stored, while it is in the first-level cache. */
+static void activate(const struct product *p, const struct spot *s, size_t rows,
+                     size_t panels)
+{
+    size_t n =
+        p->last - s->column < panels * PANEL ? p->last - s->column : panels * PANEL;
+    for (size_t r = s->row; r < s->row + rows; r++)
+        p->act(n, p->y + r * p->ldy + s->column);
+}
+
+/* Rows first..last-1 in tiles of nearly equal height; the panels stay in the cache while
+ * all tiles use them. */
+static ALWAYS_INLINE void some_rows(const struct matrix *w, const struct product *p,
+                                    size_t first, size_t last, const bool half)
+{
+    size_t M = last - first, tiles = (M + TILE_ROWS - 1) / TILE_ROWS;
+    size_t tallest = (M + tiles - 1) / tiles, panels;
+    struct spot s = {.column = p->first};
+    for (; s.column < p->last; s.column += panels * PANEL) {
+        panels = tile_panels(tallest, (p->last - s.column + PANEL - 1) / PANEL);
+        s.row = first;
+        for (size_t t = 0; t < tiles; t++) {
+            size_t rows = M / tiles + (t < M % tiles);
+            s.last = t > 0 || p->last - s.column < 2 * panels * PANEL;
+            run_tile(w, p, &s, rows, panels, half);
+            if (p->act)
+                activate(p, &s, rows, panels);
+            s.row += rows;
+        }
+    }
+}
+
+/* Rows are taken in blocks of nearly equal height whose part of x stays in the
+ * second-level cache. */
+static ALWAYS_INLINE void product(const struct matrix *w, const struct product *p,
+                                  const bool half)
+{
+    size_t block = BLOCK_FLOATS / (w->K + 1) / TILE_ROWS * TILE_ROWS;
+    if (block < MIN_BLOCK)
+        block = MIN_BLOCK;
+    size_t blocks = (p->M + block - 1) / block;
+    if (blocks > 0)
+        block = (p->M + blocks - 1) / blocks;
+    for (size_t row = 0; row < p->M; row += block)
+        some_rows(w, p, row, p->M - row < block ? p->M : row + block, half);
+}
+
+static void product_f32(const struct matrix *w, const struct product *p)
+{
+    product(w, p, false);
+}
+
+static void product_bf16(const struct matrix *w, const struct product *p)
+{
+    product(w, p, true);
+}
+
+#endif
+#endif
