@@ -93,7 +93,8 @@ static const struct doc_shape TOKEN[] = {
     {"piece", DOC_STRING, .nullable = true, .help = "As tokenizer.json spells it"},
     {"text", DOC_STRING, .nullable = true,
      .help = "The part of the text it stands for; null for special tokens, and where a "
-             "token is a part of a character"},
+             "token is a part of a character. Of tokens that stand for one long part only "
+             "the first has it all"},
     {"bytes", DOC_STRING, .optional = true,
      .help = "Of a part of a character: its bytes in hexadecimal"},
     {"start", DOC_INTEGER, .help = "Where that part begins in the text, in offset_unit"},
@@ -217,16 +218,27 @@ static const struct json_text *text_of(const struct attention_job *a,
     return t->part ? &a->text_pair : &a->text;
 }
 
-/* What the token stands for in the text; a part of a character by its own bytes. */
+/* True if the token before stands for the same long part of the text, as the bytes of
+ * unknown characters do: writing that again and again could make any reply too long. */
+static bool shares_much(const struct seq_tokens *tokens, size_t i)
+{
+    enum { MUCH = 32 };
+    const struct seq_token *t = &tokens->at[i], *before = i ? t - 1 : NULL;
+    return before && !before->special && before->part == t->part &&
+           before->start == t->start && before->end == t->end && t->end - t->start > MUCH;
+}
+
+/* What the token stands for in the text; by its own bytes where these are a part of a
+ * character, or `alone` is set. */
 static void write_token_text(struct json_writer *w, const struct attention_job *a,
-                             const struct seq_token *t)
+                             const struct seq_token *t, bool alone)
 {
     size_t n = 0;
     const char *own = seq_piece_bytes(a->job.model->seq, t->id, &n);
     if (t->special) {
         json_write_key(w, "text");
         json_write_null(w);
-    } else if (own && utf8_valid(own, n) != n) {
+    } else if (own && (alone || utf8_valid(own, n) != n)) {
         token_json_text(w, own, n);
     } else {
         token_json_text(w, text_of(a, t)->at + t->start, t->end - t->start);
@@ -254,7 +266,7 @@ static void write_part(struct json_writer *w, const struct seq_token *t)
 
 static void write_tokens(struct json_writer *w, const struct attention_job *a)
 {
-    struct token_cursor at[2] = {{0}};
+    struct token_cursor starts[2] = {{0}}, ends[2] = {{0}};
     json_write_key(w, "tokens");
     json_write_array(w);
     for (size_t i = 0; i < a->tokens.n; i++) {
@@ -263,9 +275,9 @@ static void write_tokens(struct json_writer *w, const struct attention_job *a)
         json_write_key_uint(w, "id", (uint64_t)t->id);
         json_write_key(w, "piece");
         token_json_piece(w, a->job.model->seq, t->id);
-        write_token_text(w, a, t);
-        write_offset(w, "start", a, t, t->start, at);
-        write_offset(w, "end", a, t, t->end, at);
+        write_token_text(w, a, t, shares_much(&a->tokens, i));
+        write_offset(w, "start", a, t, t->start, starts);
+        write_offset(w, "end", a, t, t->end, ends);
         if (a->text_pair.at)
             write_part(w, t);
         json_write_key_bool(w, "special", t->special);

@@ -12,7 +12,8 @@ void token_json_piece(struct json_writer *w, const struct seq_model *m, int32_t 
  * with them in hexadecimal. */
 void token_json_text(struct json_writer *w, const char *bytes, size_t n);
 
-/* Where we are in a text, in two units. Zeroed is its beginning. */
+/* Where we are in a text, in two units. Zeroed is its beginning. Tokens may stand for one
+ * and the same long part, so that starts and ends want a cursor each. */
 struct token_cursor {
     size_t byte, unit;
 };

@@ -120,7 +120,7 @@ static void write_flags(struct json_writer *w, const struct seq_tokens *t)
 static void write_offsets(struct job *j, const struct texts *x)
 {
     struct json_writer *w = &j->out;
-    struct token_cursor at[2] = {{0}, {0}};
+    struct token_cursor starts[2] = {{0}}, ends[2] = {{0}};
     enum utf8_unit unit = UNITS[j->flags.offsets];
     json_write_key(w, "offsets");
     json_write_array(w);
@@ -129,8 +129,8 @@ static void write_offsets(struct job *j, const struct texts *x)
         size_t start = 0, end = 0;
         if (!t->special) {
             const char *text = x->at[t->part];
-            start = token_json_offset(&at[t->part], text, t->start, unit);
-            end = token_json_offset(&at[t->part], text, t->end, unit);
+            start = token_json_offset(&starts[t->part], text, t->start, unit);
+            end = token_json_offset(&ends[t->part], text, t->end, unit);
         }
         json_write_array(w);
         json_write_uint(w, start);

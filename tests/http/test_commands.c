@@ -95,6 +95,26 @@ static void ran_done(struct ran *r)
 
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
+/* Every byte of it is a token that stands for all of it: where the text is counted anew
+ * for each, this takes longer than any test may. */
+START_TEST(a_long_run_of_unknown_characters_is_counted_once)
+{
+    enum { N = 200000 };
+    char *text = malloc(N);
+    struct ran r;
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'A', N);
+    run(&r, ARGS("tokenize", "tests/fixtures/folders/valid/micro-bytes-for-the-unknown"),
+        text, N);
+    ck_assert_int_eq(r.status, 0);
+    const char *end = "[0,200000],[0,200000]]}\n";
+    ck_assert_uint_gt(r.out_n, (size_t)N * 12);
+    ck_assert_str_eq(r.out + r.out_n - strlen(end), end);
+    ran_done(&r);
+    free(text);
+}
+END_TEST
+
 /* Runs, and judges: the exit status, all of stdout unless NULL, a part of stderr. */
 static void expect(const char *const *args, const char *input, int status,
                    const char *out, const char *err)
@@ -610,6 +630,7 @@ int main(void)
                                   check_tells_what_a_model_serves,
                                   check_writes_json_for_programs,
                                   check_names_every_problem,
+                                  a_long_run_of_unknown_characters_is_counted_once,
                                   folders_that_are_not_there_are_said_so_at_once,
                                   lines_become_ids_tokens_and_offsets,
                                   pairs_are_read_as_one,

@@ -80,7 +80,7 @@ static void check_good(const char *dir)
 
 START_TEST(nothing_is_found_in_folders_that_load)
 {
-    fixture_each("tests/fixtures/folders/valid", 7, check_good);
+    fixture_each("tests/fixtures/folders/valid", 8, check_good);
     fixture_each("tests/fixtures/models", 12, check_good);
     fixture_each("tests/golden/nets", 80, check_good);
 }
@@ -188,7 +188,7 @@ static void check_memory(const char *dir)
 
 START_TEST(memory_is_what_the_report_says)
 {
-    fixture_each("tests/fixtures/folders/valid", 7, check_memory);
+    fixture_each("tests/fixtures/folders/valid", 8, check_memory);
     fixture_each("tests/fixtures/models", 12, check_memory);
 }
 END_TEST
@@ -412,7 +412,7 @@ static void check_faults(const char *dir)
 START_TEST(every_failing_allocation_ends_the_search)
 {
     fixture_each("tests/fixtures/folders/several", 7, check_faults);
-    fixture_each("tests/fixtures/folders/valid", 7, check_faults);
+    fixture_each("tests/fixtures/folders/valid", 8, check_faults);
 }
 END_TEST
 

@@ -204,6 +204,30 @@ END_TEST
 
 /* ---- bare models, and scores of every kind --------------------------------------- */
 
+/* The bytes of unknown characters all stand for the same long run. It is written once. */
+START_TEST(a_long_run_of_unknown_characters_is_written_once)
+{
+    static const char *const one[] = {
+        "tests/fixtures/folders/valid/micro-bytes-for-the-unknown"};
+    enum { N = 5000 };
+    char run[N + 1] = {0}, body[N + 64];
+    memset(run, 'A', N);
+    snprintf(body, sizeof body, "{\"text\":\"%s\"}", run);
+    api_start_with(&api, one, 1);
+    json_t *reply = api_json(&api, "POST", "/v1/attention", body, 200);
+    json_t *tokens = at(reply, "tokens"), *token;
+    size_t i;
+    ck_assert_uint_eq(json_array_size(tokens), 16);
+    json_array_foreach(tokens, i, token)
+    {
+        ck_assert_str_eq(text(token, "text"), i ? "A" : run);
+        ck_assert_int_eq((int)json_integer_value(at(token, "end")), N);
+    }
+    json_decref(reply);
+    api_stop(&api);
+}
+END_TEST
+
 START_TEST(bare_models_serve_attention_only)
 {
     begin();
@@ -288,6 +312,7 @@ int main(void)
                                   a_missing_mask_is_named,
                                   how_masked_texts_and_pairs_are_batched_changes_no_byte,
                                   failed_allocations_are_survived,
+                                  a_long_run_of_unknown_characters_is_written_once,
                                   bare_models_serve_attention_only,
                                   a_regression_answers_its_number,
                                   scores_of_several_labels_are_each_of_its_own,
