@@ -92,9 +92,10 @@ static const struct doc_shape TOKEN[] = {
     {"id", DOC_INTEGER, .help = "Its number in the vocabulary"},
     {"piece", DOC_STRING, .nullable = true, .help = "As tokenizer.json spells it"},
     {"text", DOC_STRING, .nullable = true,
-     .help = "The part of the text it stands for; null for special tokens, and where a "
-             "token is a part of a character. Of tokens that stand for one long part only "
-             "the first has it all"},
+     .help =
+         "The part of the text it stands for; null for special tokens, and where a "
+         "token is a part of a character. Of tokens that stand for one long part only "
+         "the first has it all"},
     {"bytes", DOC_STRING, .optional = true,
      .help = "Of a part of a character: its bytes in hexadecimal"},
     {"start", DOC_INTEGER, .help = "Where that part begins in the text, in offset_unit"},
