@@ -1,47 +1,88 @@
 #!/bin/sh
-# make bench: kernels beside OpenBLAS, start-up time and memory, and the daemon under load.
+# make bench: seqd beside its peers; kernels, start-up and the shipped models by themselves.
 #   run.sh BUILD_DIR
-# Load goes to 127.0.0.1 only. BENCH_SECONDS (default 4) is the length of one load run.
+# BENCH=quick runs a part in two minutes. What is fetched and made stays in build/bench;
+# without Python or the network the peers are skipped, with a message.
 set -eu
 build=$1
-seconds=${BENCH_SECONDS:-4}
+mode=${BENCH:-full}
+work=build/bench
+peers=tests/bench/peers
+case $mode in full | quick) ;; *) echo "BENCH is full or quick" >&2 && exit 2 ;; esac
 sh tests/lint/packages.sh wrk
+mkdir -p "$work"
 
-echo "# machine: $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | sed 's/^ //'), $(nproc) cores"
-echo
-echo "## matrix kernel beside cblas_sgemm, one thread"
-"$build/tests/bench/bench_kernels"
+# venv NAME REQUIREMENTS [OPTION]: made once for each version of its requirements.
+venv() {
+    cmp -s "$2" "$work/$1/requirements.txt" && return
+    echo "making $work/$1" >&2
+    rm -rf "${work:?}/$1"
+    # shellcheck disable=SC2086
+    /usr/bin/python3 -m venv ${3:-} "$work/$1" &&
+        "$work/$1/bin/pip" install -q --disable-pip-version-check -r "$2" &&
+        cp "$2" "$work/$1/requirements.txt"
+}
+
+# The package's own install script fetches parts for GPUs alone: it isn't run.
+node_modules() {
+    cmp -s "$peers/package.json" "$work/node/package.json" && return
+    rm -rf "$work/node"
+    mkdir -p "$work/node.new"
+    cp "$peers/package.json" "$work/node.new/"
+    (cd "$work/node.new" &&
+        npm install --silent --no-audit --no-fund --ignore-scripts >&2) &&
+        cp "$peers/package.json" "$work/node.new/" && mv "$work/node.new" "$work/node"
+}
+
+# A load of SECONDS on the shipped classifiers, 12 words a text.
+shipped() {
+    seconds=$1
+    echo "## POST /v1/sentiment, a text of 12 words, ${seconds} s a run"
+    log=$work/shipped.log
+    "$build/seqd" --port 0 --log-level warn --queue-limit 1024 2>"$log" &
+    pid=$!
+    trap 'kill $pid 2>/dev/null || true' EXIT
+    port=
+    while [ -z "$port" ]; do
+        kill -0 $pid || { cat "$log"; exit 1; }
+        port=$(sed -n 's/.*"listening".*"address":"127\.0\.0\.1:\([0-9]*\)".*/\1/p' "$log")
+        sleep 0.05
+    done
+    for model in sentiment-lstm sentiment-transformer; do
+        for connections in 1 16 64; do
+            echo "$model, $connections connections: $(
+                BODIES="{\"model\":\"$model\",\"text\":\"This is one of the best films I have seen all year\"}" \
+                    wrk -t1 -c$connections -d"${seconds}s" --timeout 5s --latency \
+                    -s "$peers/load.lua" "http://127.0.0.1:$port/v1/sentiment" | grep '^{')"
+        done
+    done
+    kill $pid
+}
+
+status=0
+if sh tests/lint/packages.sh python3-venv python3-torch &&
+    venv venv "$peers/requirements.txt" --system-site-packages; then
+    venv server-venv "$peers/requirements-server.txt" ||
+        echo "no FastAPI server: its packages can't be installed" >&2
+    if command -v node >/dev/null && command -v npm >/dev/null; then
+        node_modules || echo "no Node server: its packages can't be installed" >&2
+    else
+        echo "no Node server: node and npm are not installed" >&2
+    fi
+    "$work/venv/bin/python" "$peers/bench.py" "$build" "$work" "$mode" || status=$?
+else
+    echo "no peers: Debian's python3-torch or Python packages can't be installed" >&2
+fi
+[ "$mode" = full ] || exit $status
+for each in bench_kernels bench_attention bench_typing bench_tokenizer; do
+    [ -x "$build/tests/bench/$each" ] || continue
+    echo
+    echo "## $each"
+    "$build/tests/bench/$each"
+done
 echo
 echo "## start and memory, all shipped models"
 "$build/tests/bench/bench_start" "$build/seqd"
 echo
-echo "## POST /v1/sentiment, a text of 12 words, ${seconds} s a run"
-log=$(mktemp)
-"$build/seqd" --port 0 --log-level warn --queue-limit 1024 2>"$log" &
-pid=$!
-script=$(mktemp)
-trap 'kill $pid 2>/dev/null || true; rm -f "$log" "$script"' EXIT
-port=
-while [ -z "$port" ]; do
-    kill -0 $pid || { cat "$log"; exit 1; }
-    port=$(sed -n 's/.*"listening".*"address":"127\.0\.0\.1:\([0-9]*\)".*/\1/p' "$log")
-    sleep 0.05
-done
-printf '%-24s %11s %12s %9s %9s %8s\n' model connections requests/s p50 p99 errors
-for model in sentiment-lstm sentiment-transformer; do
-    cat >"$script" <<LUA
-wrk.method = "POST"
-wrk.body = '{"model":"$model","text":"This is one of the best films I have seen all year"}'
-wrk.headers["Content-Type"] = "application/json"
-done = function(summary, latency)
-  local e = summary.errors
-  io.write(string.format("%-24s %11s %12.0f %7.2fms %7.2fms %8d\n", "$model", os.getenv("CONNECTIONS"),
-    summary.requests / (summary.duration / 1e6), latency:percentile(50) / 1e3,
-    latency:percentile(99) / 1e3, e.connect + e.read + e.write + e.status + e.timeout))
-end
-LUA
-    for connections in 1 16 64; do
-        CONNECTIONS=$connections wrk -t1 -c$connections -d"${seconds}s" --timeout 5s --latency \
-            -s "$script" "http://127.0.0.1:$port/v1/sentiment" | grep "^$model"
-    done
-done
+shipped 3
+exit $status
