@@ -36,7 +36,7 @@ enum seq_task { /* a bit each */
                 SEQ_NEXT_WORD = 1,
                 SEQ_CLASSIFY = 2, /* served as /v1/sentiment */
                 SEQ_ATTENTION = 4,
-                SEQ_STATES = 8, /* has a seq_state */
+                SEQ_STATES = 8,     /* has a seq_state */
                 SEQ_NEXT_TOKEN = 16 /* for seq_tokenize: SEQ_NEXT_WORD by unit token */
 };
 
