@@ -1,4 +1,4 @@
-/* Kernels for AVX2 and FMA: packed matrix product, attention, elementwise functions.
+/* Kernels for AVX2 and FMA: packed matrix product, rows, elementwise functions.
  *
  * Elementwise functions do the same operations in every lane; what is left at the end of
  * an array goes through the same code under a mask. */
@@ -289,16 +289,9 @@ static void avx2_mul(size_t n, const float *x, float *y)
     }
 }
 
-/* ---- rows: softmax, norms, rotary positions
+/* ---- rows: norms, rotary positions
  * --------------------------------------------------------
  */
-
-static ALWAYS_INLINE float max_of(__m256 v)
-{
-    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
-}
 
 static ALWAYS_INLINE double sum_of(__m256d v)
 {
@@ -316,41 +309,9 @@ static ALWAYS_INLINE __m256d high(__m256 v)
     return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
 }
 
-/* x, or `filler` in the lanes past n. */
-static ALWAYS_INLINE __m256 load_filled(const float *p, size_t n, __m256 filler)
-{
-    return n == LANES
-               ? _mm256_loadu_ps(p)
-               : _mm256_blendv_ps(filler, load(p, n), _mm256_castsi256_ps(part_mask(n)));
-}
-
 static ALWAYS_INLINE size_t part_of(size_t n, size_t i)
 {
     return n - i < LANES ? n - i : LANES;
-}
-
-/* The maximum ignores NaN (second operand of max); exp of it then makes the sum NaN. */
-static void avx2_softmax(size_t n, float *x)
-{
-    const __m256 lowest = _mm256_set1_ps(-INFINITY);
-    __m256 top = lowest;
-    for (size_t i = 0; i < n; i += LANES)
-        top = _mm256_max_ps(load_filled(x + i, part_of(n, i), lowest), top);
-    float max = max_of(top);
-    __m256 shift = _mm256_set1_ps(max == -INFINITY ? 0 : max);
-    __m256d sums = _mm256_setzero_pd();
-    for (size_t i = 0; i < n; i += LANES) {
-        size_t part = part_of(n, i);
-        __m256 e = exp8(_mm256_sub_ps(load_filled(x + i, part, lowest), shift));
-        sums = _mm256_add_pd(sums, _mm256_add_pd(low(e), high(e)));
-        store(x + i, part, e);
-    }
-    double sum = sum_of(sums);
-    __m256 scale = _mm256_set1_ps(sum == 0 ? 0 : (float)(1 / sum));
-    for (size_t i = 0; i < n; i += LANES) {
-        size_t part = part_of(n, i);
-        store(x + i, part, _mm256_mul_ps(load(x + i, part), scale));
-    }
 }
 
 /* x - mean with the mean in two floats, so that a large mean costs no digits. */
@@ -415,47 +376,8 @@ static void avx2_rotate(size_t E, const float *cos, const float *sin, float *x)
     }
 }
 
-/* ---- attention ------------------------------------------------------------------------
+/* ---- weighted rows --------------------------------------------------------------------
  */
-
-/* Eight sums of eight lanes; each by the same tree. */
-static ALWAYS_INLINE __m256 sums_of(const __m256 *a)
-{
-    __m256 s0 = _mm256_hadd_ps(_mm256_hadd_ps(a[0], a[1]), _mm256_hadd_ps(a[2], a[3]));
-    __m256 s1 = _mm256_hadd_ps(_mm256_hadd_ps(a[4], a[5]), _mm256_hadd_ps(a[6], a[7]));
-    return _mm256_add_ps(_mm256_permute2f128_ps(s0, s1, 0x20),
-                         _mm256_permute2f128_ps(s0, s1, 0x31));
-}
-
-/* Eight keys at a time, each one chain over E; the last group repeats its last key. */
-static void avx2_scores(size_t n, size_t E, float scale, const float *q, const float *k,
-                        size_t ld, float *s)
-{
-    for (size_t j = 0; j < n; j += LANES) {
-        size_t part = part_of(n, j);
-        const float *key[LANES];
-        __m256 sum[LANES];
-#pragma GCC unroll 8
-        for (size_t i = 0; i < LANES; i++) {
-            key[i] = k + (j + (i < part ? i : part - 1)) * ld;
-            sum[i] = _mm256_setzero_ps();
-        }
-        size_t e = 0;
-        for (; e + LANES <= E; e += LANES) {
-            __m256 query = _mm256_loadu_ps(q + e);
-#pragma GCC unroll 8
-            for (size_t i = 0; i < LANES; i++)
-                sum[i] = fma8(query, _mm256_loadu_ps(key[i] + e), sum[i]);
-        }
-        if (e < E) {
-            __m256 query = load(q + e, E - e);
-#pragma GCC unroll 8
-            for (size_t i = 0; i < LANES; i++)
-                sum[i] = fma8(query, load(key[i] + e, E - e), sum[i]);
-        }
-        store(s + j, part, _mm256_mul_ps(sums_of(sum), _mm256_set1_ps(scale)));
-    }
-}
 
 /* `width` floats of acc, in whole vectors and a last one of `part` lanes; `vectors` is a
  * constant at every call. */
@@ -579,8 +501,6 @@ void kern_avx2_fill(struct kernels *k)
                           .pack = kern_panels_pack,
                           .row = kern_panels_row,
                           .matmul = avx2_matmul,
-                          .scores = avx2_scores,
-                          .softmax = avx2_softmax,
                           .weigh = avx2_weigh,
                           .layer_norm = avx2_layer_norm,
                           .rms_norm = avx2_rms_norm,

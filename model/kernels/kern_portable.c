@@ -1,14 +1,12 @@
 /* Elementwise functions, attention and cells in C that a compiler turns into vector code
- * for any CPU: no branches, no FMA, sums in LANES separate chains. The layer between the
- * reference and OpenBLAS's product in the variant "blas". */
+ * for any CPU: no branches, no FMA. The layer between the reference and OpenBLAS's
+ * product in the variant "blas". */
 #include "model/kernels/kern.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-
-enum { LANES = 8 };
 
 static inline float from_bits(uint32_t bits)
 {
@@ -137,20 +135,37 @@ static void portable_softmax(size_t n, float *x)
         x[i] *= scale;
 }
 
-static void portable_scores(size_t n, size_t E, float scale, const float *q,
-                            const float *k, size_t ld, float *s)
+/* Whole blocks, also where a row sees a part of one. */
+static void portable_scores(const struct attend *a)
 {
-    for (size_t j = 0; j < n; j++, k += ld) {
-        float sum[LANES] = {0}, total = 0;
-        size_t e = 0;
-        for (; e + LANES <= E; e += LANES)
-            for (size_t l = 0; l < LANES; l++)
-                sum[l] += q[e + l] * k[e + l];
-        for (size_t l = 0; l < LANES; l++)
-            total += sum[l];
-        for (; e < E; e++)
-            total += q[e] * k[e];
-        s[j] = scale * total;
+    for (size_t r = 0; r < a->rows; r++) {
+        const float *q = a->q[r];
+        size_t last = (a->end[r] - 1) / KERNELS_KEYS;
+        for (size_t b = a->first[r] / KERNELS_KEYS; b <= last; b++) {
+            const float *k = a->blocks[b] + a->keys;
+            float *s = a->s + r * a->lds + b * KERNELS_KEYS, sum[KERNELS_KEYS] = {0};
+            for (size_t e = 0; e < a->E; e++, k += KERNELS_KEYS)
+                for (size_t l = 0; l < KERNELS_KEYS; l++)
+                    sum[l] += q[e] * k[l];
+            for (size_t l = 0; l < KERNELS_KEYS; l++)
+                s[l] = a->scale * sum[l];
+        }
+    }
+}
+
+static void portable_mix(const struct attend *a)
+{
+    const size_t E = a->E;
+    for (size_t r = 0; r < a->rows; r++) {
+        float *out = a->out[r];
+        memset(out, 0, E * sizeof *out);
+        for (size_t j = a->first[r]; j < a->end[r]; j++) {
+            const float *v =
+                a->blocks[j / KERNELS_KEYS] + a->values + j % KERNELS_KEYS * E;
+            float p = a->s[r * a->lds + j];
+            for (size_t e = 0; e < E; e++)
+                out[e] += p * v[e];
+        }
     }
 }
 
@@ -240,6 +255,7 @@ void kern_portable_fill(struct kernels *k)
     k->silu = portable_silu;
     k->softmax = portable_softmax;
     k->scores = portable_scores;
+    k->mix = portable_mix;
     k->weigh = portable_weigh;
     k->rotate = portable_rotate;
     k->lstm = portable_lstm;

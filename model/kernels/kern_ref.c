@@ -69,11 +69,36 @@ static double dot(size_t n, const float *a, const float *b)
     return sum;
 }
 
-static void ref_scores(size_t n, size_t E, float scale, const float *q, const float *k,
-                       size_t ld, float *s)
+static void ref_turn(size_t n, size_t E, const float *k, size_t ld, float *keys)
 {
-    for (size_t j = 0; j < n; j++)
-        s[j] = (float)(scale * dot(E, q, k + j * ld));
+    for (size_t e = 0; e < E; e++)
+        for (size_t i = 0; i < n; i++)
+            keys[e * KERNELS_KEYS + i] = k[i * ld + e];
+}
+
+static void ref_scores(const struct attend *a)
+{
+    for (size_t r = 0; r < a->rows; r++)
+        for (size_t j = a->first[r]; j < a->end[r]; j++) {
+            const float *keys = a->blocks[j / KERNELS_KEYS] + a->keys;
+            double sum = 0;
+            for (size_t e = 0; e < a->E; e++)
+                sum += (double)a->q[r][e] * keys[e * KERNELS_KEYS + j % KERNELS_KEYS];
+            a->s[r * a->lds + j] = (float)(a->scale * sum);
+        }
+}
+
+static void ref_mix(const struct attend *a)
+{
+    for (size_t r = 0; r < a->rows; r++)
+        for (size_t e = 0; e < a->E; e++) {
+            double sum = 0;
+            for (size_t j = a->first[r]; j < a->end[r]; j++) {
+                const float *values = a->blocks[j / KERNELS_KEYS] + a->values;
+                sum += (double)a->s[r * a->lds + j] * values[j % KERNELS_KEYS * a->E + e];
+            }
+            a->out[r][e] = (float)sum;
+        }
 }
 
 /* A NaN never wins the maximum, but its own exp makes the sum NaN. */
@@ -257,7 +282,9 @@ void kern_ref_fill(struct kernels *k)
                           .pack = ref_pack,
                           .row = ref_row,
                           .matmul = ref_matmul,
+                          .turn = ref_turn,
                           .scores = ref_scores,
+                          .mix = ref_mix,
                           .softmax = ref_softmax,
                           .weigh = ref_weigh,
                           .layer_norm = ref_layer_norm,

@@ -29,14 +29,16 @@ static bool has_avx512(void)
 /* Best first. Each is the layers below filled in order, the reference before all. */
 static const struct variant {
     bool (*runs_here)(void);
-    void (*layers[2])(struct kernels *k);
+    void (*layers[4])(struct kernels *k); /* up to the first NULL */
 } variants[] = {
 #ifdef __x86_64__
-    {has_avx512, {kern_avx2_fill, kern_avx512_fill}},
-    {has_avx2, {kern_avx2_fill, NULL}},
+    {has_avx512,
+     {kern_avx2_fill, kern_avx2_attention_fill, kern_avx512_fill,
+      kern_avx512_attention_fill}},
+    {has_avx2, {kern_avx2_fill, kern_avx2_attention_fill}},
 #endif
     {always, {kern_portable_fill, kern_blas_fill}},
-    {always, {NULL, NULL}},
+    {always, {NULL}},
 };
 enum { N_VARIANTS = sizeof(variants) / sizeof(variants[0]) };
 
@@ -52,7 +54,7 @@ static void fill_tables(void)
             continue;
         struct kernels *k = &tables[n_tables];
         kern_ref_fill(k);
-        for (size_t i = 0; i < 2 && variants[v].layers[i]; i++)
+        for (size_t i = 0; i < 4 && variants[v].layers[i]; i++)
             variants[v].layers[i](k);
         names[n_tables++] = k->name;
     }

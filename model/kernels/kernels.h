@@ -48,6 +48,25 @@ struct product {
     void (*act)(size_t n, float *x);
 };
 
+/* Attention takes keys in blocks of so many, and query rows in tiles of up to so many. */
+enum { KERNELS_KEYS = 16, KERNELS_QUERIES = 6 };
+
+/* A tile of query rows over the keys and values of one head, in blocks of KERNELS_KEYS
+ * positions: block i has keys [E,KERNELS_KEYS] at blocks[i] + keys and values
+ * [KERNELS_KEYS,E] at blocks[i] + values. Row r sees the keys first[r]..end[r]-1, at
+ * least one; places that no row sees may hold anything. */
+struct attend {
+    size_t rows, E; /* 1 to KERNELS_QUERIES rows */
+    float scale;
+    const float *q[KERNELS_QUERIES]; /* each [E] */
+    float *out[KERNELS_QUERIES];     /* each [E] */
+    const float *const *blocks;
+    size_t keys, values;
+    size_t first[KERNELS_QUERIES], end[KERNELS_QUERIES];
+    float *s; /* [rows,lds] by key; lds: up to the end of the last block seen, or more */
+    size_t lds;
+};
+
 struct kernels {
     const char *name; /* "ref", "avx2", "avx512", "blas" */
 
@@ -67,18 +86,26 @@ struct kernels {
      * own order); act then adds its own error. */
     void (*matmul)(const struct matrix *w, const struct product *p);
 
-    /* Attention for one query row and one head; keys come in runs (blocks of a cache).
-     * s[j] = scale * dot(q [E], k_j [E]) for n keys k_j = k + j*ld.
+    /* Lays out the keys of n <= KERNELS_KEYS positions, rows of k [n,ld], for a block:
+     * keys[e*KERNELS_KEYS + i] = k[i*ld + e], exactly. keys points to the place of the
+     * first of them in row 0 of the block. */
+    void (*turn)(size_t n, size_t E, const float *k, size_t ld, float *keys);
+    /* s[r][j] = scale * dot(q_r, k_j) for the keys j that row r sees; what s holds for
+     * other keys of the blocks that the tile touches is undefined afterwards.
      * |err| <= (E+2) * 2^-24 * scale * sum |q k|. */
-    void (*scores)(size_t n, size_t E, float scale, const float *q, const float *k,
-                   size_t ld, float *s);
+    void (*scores)(const struct attend *a);
+    /* out[r] = sum of s[r][j] v_j over the keys that row r sees, one chain of
+     * multiply-adds in the order of j (ref: in double, rounded once).
+     * |err| <= (n+1) * 2^-24 * sum |s v| for n keys. */
+    void (*mix)(const struct attend *a);
     /* In place softmax over x [n], computed in float with the maximum subtracted; entries
      * of -INFINITY become exactly 0; an all -INFINITY row becomes all 0. Sum is 1 within
      * 1e-6 for n <= 4096. NaN in gives NaN out, as does +INFINITY. Error of an entry p:
      * 2^-21 * p * (1 + max|x - max x|/8). */
     void (*softmax)(size_t n, float *x);
-    /* acc [E] += sum_j p[j] * v_j, v_j = v + j*ld: one chain of multiply-adds over j per
-     * element that begins with acc, so that cutting the run anywhere gives the same bits.
+    /* Weighted rows, for pooling. acc [E] += sum_j p[j] * v_j, v_j = v + j*ld: one chain
+     * of multiply-adds over j per element that begins with acc, so that cutting the run
+     * anywhere gives the same bits.
      * |err| <= (n+1) * 2^-24 * (|acc| + sum |p v|). */
     void (*weigh)(size_t n, size_t E, const float *p, const float *v, size_t ld,
                   float *acc);

@@ -4,179 +4,285 @@
 
 #include <string.h>
 
-/* Work is dealt out as (sequence, head) pairs over this many lanes, each with a score row
- * of its own, so that scratch doesn't grow with the batch. */
-enum { LANES = 16 };
+/* Work is dealt out as chunks of CHUNK tiles of query rows of one key head over this many
+ * lanes, each with a tile of score rows of its own, so that scratch doesn't grow with the
+ * batch. A chunk is large enough for its keys to stay in a core's cache meanwhile. */
+enum { LANES = 16, CHUNK = 8 };
 
-/* Less than this many multiply-adds (some 100 us) stay on one thread. */
-enum { SPLIT_FMAS = 2000000 };
+/* Less work than this (see work_ns) stays on one thread. */
+enum { SPLIT_NS = 50000 };
 
 struct lanes {
     const struct attention *a;
     const struct exec *x;
-    size_t n;       /* lanes */
-    size_t n_keys;  /* room in a score row */
-    float *scratch; /* [n,n_keys] */
+    struct attention_size size;
+    size_t n;             /* lanes */
+    size_t lds;           /* width of a score row */
+    float *strips;        /* [block,2,K,CACHE_BLOCK*E] of sequences without a cache */
+    float *lane;          /* [n,lane_floats] */
+    const float **blocks; /* [block] where those of a block begin */
 };
 
-static size_t lane_count(size_t B, size_t N)
+/* ---- scratch --------------------------------------------------------------------- */
+
+static size_t round_up(size_t n, size_t to)
 {
-    return B * N < LANES ? B * N : LANES;
+    return (n + to - 1) / to * to;
 }
 
-size_t attention_floats(size_t B, size_t N, size_t n_keys)
+/* Blocks of a batch, no two sequences in one: sequence b begins at block
+ * starts[b]/CACHE_BLOCK + b, which leaves room for all of the one before. */
+static size_t block_count(const struct attention_size *s)
 {
-    return lane_count(B, N) * n_keys;
+    return s->T / CACHE_BLOCK + s->B;
 }
 
-/* Where the keys and values of one key head of one sequence are: rows, or a cache. */
-struct source {
-    const struct cache *cache;
-    size_t head;        /* of the cache */
-    const float *k, *v; /* [n_keys,ld], unless cached */
-    size_t ld;
-};
-
-/* The keys that a query sees: first..end-1, so that s[first..end) is filled. */
-struct sight {
-    size_t first, end;
-};
-
-/* The end of the cache block that position j lies in, or of the sight. */
-static size_t block_end(size_t j, const struct sight *see)
+static size_t strip_floats(const struct attention_size *s)
 {
-    size_t end = (j / CACHE_BLOCK + 1) * CACHE_BLOCK;
-    return end < see->end ? end : see->end;
+    return 2 * s->K * CACHE_BLOCK * s->E;
 }
 
-static void score_row(const struct lanes *l, const struct source *src,
-                      const struct sight *see, const float *q, float *s)
+/* An odd number of cache lines, so that the rows of a tile lie in different sets. */
+static size_t score_width(const struct attention_size *s)
+{
+    return round_up(s->n_keys, 2 * KERNELS_KEYS) + KERNELS_KEYS;
+}
+
+/* The score rows of a tile. */
+static size_t lane_floats(const struct attention_size *s)
+{
+    return KERNELS_QUERIES * score_width(s);
+}
+
+/* At most as many as there can be chunks. */
+static size_t lane_count(const struct attention_size *s)
+{
+    size_t rows = (size_t)CHUNK * KERNELS_QUERIES;
+    size_t chunks = s->K * (s->T * (s->N / s->K) / rows + s->B);
+    return chunks < LANES ? chunks : LANES;
+}
+
+size_t attention_floats(const struct attention_size *s)
+{
+    size_t blocks = block_count(s);
+    return blocks * strip_floats(s) + lane_count(s) * lane_floats(s) +
+           blocks * sizeof(float *) / sizeof(float);
+}
+
+static void share_out(struct lanes *l, float *scratch)
+{
+    const struct attention_size *s = &l->size;
+    l->n = lane_count(s);
+    l->lds = score_width(s);
+    l->strips = scratch;
+    l->lane = scratch + block_count(s) * strip_floats(s);
+    l->blocks = (const float **)(void *)(l->lane + l->n * lane_floats(s));
+}
+
+/* ---- keys and values ------------------------------------------------------------- */
+
+static size_t length_of(const struct attention *a, size_t b)
+{
+    return a->batch->starts[b + 1] - a->batch->starts[b];
+}
+
+static size_t first_block(const struct attention *a, size_t b)
+{
+    return a->batch->starts[b] / CACHE_BLOCK + b;
+}
+
+/* The i-th block of a sequence, from the rows of the pass. */
+static void fill_block(const struct lanes *l, size_t b, size_t i)
 {
     const struct attention *a = l->a;
-    if (!src->cache) {
-        l->x->k->scores(see->end - see->first, a->E, a->scale, q,
-                        src->k + see->first * src->ld, src->ld, s + see->first);
-        return;
-    }
-    for (size_t j = see->first, end; j < see->end; j = end) {
-        end = block_end(j, see);
-        const float *k = cache_keys(src->cache, a->layer, src->head, j / CACHE_BLOCK);
-        l->x->k->scores(end - j, a->E, a->scale, q, k + j % CACHE_BLOCK * a->E, a->E,
-                        s + j);
+    size_t at = first_block(a, b) + i, left = length_of(a, b) - i * CACHE_BLOCK;
+    float *strips = l->strips + at * strip_floats(&l->size);
+    struct cache_rows rows = {.n = left < CACHE_BLOCK ? left : CACHE_BLOCK,
+                              .ld = (a->N + 2 * a->K) * a->E};
+    rows.k = a->qkv + (a->batch->starts[b] + i * CACHE_BLOCK) * rows.ld + a->N * a->E;
+    rows.v = rows.k + a->K * a->E;
+    l->blocks[at] = strips;
+    cache_fill(l->x->k, strips, a->K, a->E, 0, &rows);
+}
+
+static void fill_lanes(void *arg, size_t first, size_t last)
+{
+    const struct lanes *l = arg;
+    for (size_t lane = first; lane < last; lane++) {
+        size_t i = lane;
+        for (size_t b = 0; b < l->a->batch->B; b++) {
+            size_t n = round_up(length_of(l->a, b), CACHE_BLOCK) / CACHE_BLOCK;
+            for (; i < n; i += l->n)
+                fill_block(l, b, i);
+            i -= n;
+        }
     }
 }
 
-static void weigh_row(const struct lanes *l, const struct source *src,
-                      const struct sight *see, const float *p, float *out)
+/* ---- tiles ----------------------------------------------------------------------- */
+
+/* The query rows over one key head of one sequence: row r is that of position from + r/G
+ * and head kv*G + r%G. */
+struct group {
+    size_t b, kv, G;
+    size_t past, len; /* positions before this pass, in it */
+    size_t from;      /* counted in this pass */
+    size_t rows;
+};
+
+static struct group group_of(const struct attention *a, size_t b)
 {
-    const struct attention *a = l->a;
-    memset(out, 0, a->E * sizeof *out);
-    if (!src->cache) {
-        l->x->k->weigh(see->end - see->first, a->E, p + see->first,
-                       src->v + see->first * src->ld, src->ld, out);
-        return;
-    }
-    for (size_t j = see->first, end; j < see->end; j = end) {
-        end = block_end(j, see);
-        const float *v = cache_values(src->cache, a->layer, src->head, j / CACHE_BLOCK);
-        l->x->k->weigh(end - j, a->E, p + j, v + j % CACHE_BLOCK * a->E, a->E, out);
-    }
+    const struct cache *c = cache_of(a->batch, b);
+    struct group g = {.b = b, .G = a->N / a->K, .len = length_of(a, b)};
+    g.past = c ? cache_length(c) : 0;
+    g.from = a->picks ? a->picks[b] : 0;
+    g.rows = (a->picks ? 1 : g.len) * g.G;
+    return g;
 }
 
-/* What the query at `position` sees of `total` positions. */
-static struct sight sight_of(const struct attention *a, size_t position, size_t total)
+static size_t tile_count(const struct group *g)
 {
-    struct sight see = {0, a->causal ? position + 1 : total};
+    return round_up(g->rows, KERNELS_QUERIES) / KERNELS_QUERIES;
+}
+
+static size_t chunk_count(const struct group *g)
+{
+    return round_up(tile_count(g), CHUNK) / CHUNK;
+}
+
+static size_t position_of(const struct group *g, size_t row)
+{
+    return g->from + row / g->G;
+}
+
+static size_t head_of(const struct group *g, size_t row)
+{
+    return g->kv * g->G + row % g->G;
+}
+
+/* The keys first..end-1 that the query at `position` sees of `total` positions. */
+static void see(const struct attention *a, size_t position, size_t total, size_t *first,
+                size_t *end)
+{
+    *first = 0;
+    *end = a->causal ? position + 1 : total;
     if (a->window && position >= a->window)
-        see.first = position + 1 - a->window;
-    if (a->window && see.end - position > a->window)
-        see.end = position + a->window;
-    return see;
+        *first = position + 1 - a->window;
+    if (a->window && *end - position > a->window)
+        *end = position + a->window;
 }
 
-/* The probabilities of one query become s[first..end). */
-static void probabilities(const struct lanes *l, const struct source *src, size_t head,
-                          size_t position, const struct sight *see, const float *q,
-                          float *s)
+/* Scores of one row become probabilities. */
+static void weight_row(const struct lanes *l, const struct group *g, size_t row,
+                       const struct attend *t, size_t r)
 {
     const struct attention *a = l->a;
-    size_t n = see->end - see->first, span = a->bias_span;
-    score_row(l, src, see, q, s);
+    size_t first = t->first[r], n = t->end[r] - first, span = a->bias_span;
+    float *s = t->s + r * t->lds + first;
     if (a->bias) {
-        size_t at = head * (2 * span - 1) + span - 1 + see->first - position;
-        l->x->k->add(n, a->bias + at, s + see->first);
+        size_t middle = head_of(g, row) * (2 * span - 1) + span - 1;
+        l->x->k->add(n, a->bias + middle + first - g->past - position_of(g, row), s);
     }
-    l->x->k->softmax(n, s + see->first);
+    l->x->k->softmax(n, s);
 }
 
-static void trace_row(const struct lanes *l, size_t b, size_t head, size_t position,
-                      size_t total, const struct sight *see, float *s)
+static void trace_row(const struct lanes *l, const struct group *g, size_t row,
+                      const struct attend *t, size_t r)
 {
-    const struct trace *t = l->x->trace;
-    size_t n_keys = l->a->causal ? position + 1 : total;
-    if (!t || !t->attention)
-        return;
-    memset(s, 0, see->first * sizeof *s);
-    memset(s + see->end, 0, (n_keys - see->end) * sizeof *s);
-    t->attention(t->arg, b, l->a->layer, head, position, n_keys, s);
+    const struct trace *trace = l->x->trace;
+    size_t query = g->past + position_of(g, row);
+    size_t n_keys = l->a->causal ? query + 1 : g->past + g->len;
+    float *s = t->s + r * t->lds;
+    memset(s, 0, t->first[r] * sizeof *s);
+    memset(s + t->end[r], 0, (n_keys - t->end[r]) * sizeof *s);
+    trace->attention(trace->arg, g->b, l->a->layer, head_of(g, row), query, n_keys, s);
 }
 
-/* All queries of one head of one sequence; s [n_keys] is this lane's score row. */
-static void head_rows(const struct lanes *l, size_t b, size_t head, float *s)
+/* Rows row..row+n-1; t has room, keys and values. */
+static void run_tile(const struct lanes *l, const struct group *g, size_t row, size_t n,
+                     struct attend *t)
 {
     const struct attention *a = l->a;
-    size_t width = a->N * a->E, ld = (a->N + 2 * a->K) * a->E;
-    size_t start = a->batch->starts[b], len = a->batch->starts[b + 1] - start, past = 0;
-    const float *qkv = a->qkv + start * ld;
-    struct source src = {
-        .cache = cache_of(a->batch, b), .head = head / (a->N / a->K), .ld = ld};
-    src.k = qkv + width + src.head * a->E;
-    src.v = src.k + a->K * a->E;
-    if (src.cache)
-        past = cache_length(src.cache);
-    size_t first = a->picks ? a->picks[b] : 0, end = a->picks ? first + 1 : len;
-    float *out = a->out + (a->picks ? b : start) * width + head * a->E;
-    for (size_t i = first; i < end; i++, out += width) {
-        struct sight see = sight_of(a, past + i, past + len);
-        probabilities(l, &src, head, past + i, &see, qkv + i * ld + head * a->E, s);
-        trace_row(l, b, head, past + i, past + len, &see, s);
-        weigh_row(l, &src, &see, s, out);
+    size_t ld = (a->N + 2 * a->K) * a->E, start = a->batch->starts[g->b];
+    t->rows = n;
+    for (size_t r = 0; r < n; r++) {
+        size_t position = position_of(g, row + r), head = head_of(g, row + r);
+        size_t to = a->picks ? g->b : start + position;
+        t->q[r] = a->qkv + (start + position) * ld + head * a->E;
+        t->out[r] = a->out + (to * a->N + head) * a->E;
+        see(a, g->past + position, g->past + g->len, &t->first[r], &t->end[r]);
     }
+    l->x->k->scores(t);
+    for (size_t r = 0; r < n; r++)
+        weight_row(l, g, row + r, t, r);
+    l->x->k->mix(t);
+    for (size_t r = 0; r < n && l->x->trace && l->x->trace->attention; r++)
+        trace_row(l, g, row + r, t, r);
+}
+
+/* Rows are spread evenly over tiles. */
+static void run_chunk(const struct lanes *l, const struct group *g, size_t chunk,
+                      float *lane)
+{
+    const struct attention *a = l->a;
+    const struct cache *c = cache_of(a->batch, g->b);
+    size_t tiles = tile_count(g), least = g->rows / tiles, more = g->rows % tiles;
+    size_t last = (chunk + 1) * CHUNK < tiles ? (chunk + 1) * CHUNK : tiles;
+    struct attend t = {.E = a->E, .scale = a->scale, .s = lane, .lds = l->lds, .rows = 0};
+    t.blocks = c ? cache_blocks(c) : l->blocks + first_block(a, g->b);
+    t.keys = (c ? cache_layer(c, a->layer) : 0) + g->kv * CACHE_BLOCK * a->E;
+    t.values = t.keys + a->K * CACHE_BLOCK * a->E;
+    for (size_t i = chunk * CHUNK; i < last; i++)
+        run_tile(l, g, i * least + (i < more ? i : more), least + (i < more), &t);
 }
 
 static void run_lanes(void *arg, size_t first, size_t last)
 {
     const struct lanes *l = arg;
-    size_t N = l->a->N, pairs = l->a->batch->B * N;
-    for (size_t lane = first; lane < last; lane++)
-        for (size_t p = lane; p < pairs; p += l->n)
-            head_rows(l, p / N, p % N, l->scratch + lane * l->n_keys);
+    for (size_t lane = first; lane < last; lane++) {
+        size_t i = lane;
+        for (size_t b = 0; b < l->a->batch->B; b++) {
+            struct group g = group_of(l->a, b);
+            size_t chunks = chunk_count(&g), n = l->a->K * chunks;
+            for (; i < n; i += l->n) {
+                g.kv = i / chunks;
+                run_chunk(l, &g, i % chunks, l->lane + lane * lane_floats(&l->size));
+            }
+            i -= n;
+        }
+    }
 }
 
-/* Multiply-adds, about. */
-static size_t work(const struct attention *a)
+/* ---- a batch --------------------------------------------------------------------- */
+
+/* About: the larger of the arithmetic (40 multiply-adds/ns, 2 exponentials/ns) and of
+ * reading keys and values (20 B/ns). */
+static size_t work_ns(const struct attention *a)
 {
-    size_t sum = 0;
+    size_t scores = 0, keys = 0;
     for (size_t b = 0; b < a->batch->B; b++) {
-        size_t len = a->batch->starts[b + 1] - a->batch->starts[b];
-        size_t past = a->batch->states ? cache_length(cache_of(a->batch, b)) : 0;
-        size_t rows = a->picks ? 1 : len;
-        size_t keys = past + (a->causal && rows > 1 ? len / 2 : len);
-        size_t seen = a->causal ? a->window : 2 * a->window;
-        sum += rows * (seen && seen < keys ? seen : keys);
+        struct group g = group_of(a, b);
+        size_t total = g.past + g.len, seen = a->causal ? a->window : 2 * a->window;
+        size_t mean = a->causal && !a->picks ? g.past + g.len / 2 + 1 : total;
+        scores += g.rows * a->K * (seen && seen < mean ? seen : mean);
+        keys += seen && seen < total ? seen : total;
     }
-    return 2 * sum * a->N * a->E;
+    size_t arithmetic = scores * a->E / 20 + scores / 2;
+    size_t reading = keys * 2 * a->K * a->E * sizeof(float) / 20;
+    return arithmetic > reading ? arithmetic : reading;
 }
 
 void attention_run(const struct attention *a, size_t n_keys, float *scratch,
                    struct exec *x)
 {
-    struct lanes l = {.a = a, .x = x, .n_keys = n_keys, .scratch = scratch};
-    l.n = lane_count(a->batch->B, a->N);
+    size_t B = a->batch->B;
+    struct lanes l = {.a = a, .x = x};
+    l.size = (struct attention_size){a->N, a->K, a->E, B, a->batch->starts[B], n_keys};
+    share_out(&l, scratch);
     /* Hooks run on the caller's thread, in order. */
     bool traced = x->trace && x->trace->attention;
-    if (x->crew && !traced && work(a) >= SPLIT_FMAS)
-        crew_for(x->crew, l.n, 1, run_lanes, &l);
-    else
-        run_lanes(&l, 0, l.n);
+    struct crew *crew = traced || work_ns(a) < SPLIT_NS ? NULL : x->crew;
+    if (!a->batch->states)
+        crew_for(crew, l.n, 1, fill_lanes, &l);
+    crew_for(crew, l.n, 1, run_lanes, &l);
 }

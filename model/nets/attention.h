@@ -1,8 +1,9 @@
-/* Attention: scaled dot-product attention over ragged sequences, head by head and query
- * row by query row (Vaswani et al. 2017, equation 1). No mask exists: a query of a causal
- * net or of one with a window simply sees fewer keys. Query heads may share key and value
- * heads (Ainslie et al. 2023). Keys come from the rows of the pass, or, for sequences
- * with a cache, all from there; the bits are the same. Any thread with its own exec. */
+/* Attention: scaled dot-product attention over ragged sequences (Vaswani et al. 2017,
+ * equation 1), tile by tile of query rows over blocks of keys. No mask exists: a query of
+ * a causal net or of one with a window simply sees fewer keys. Query heads may share key
+ * and value heads (Ainslie et al. 2023); the rows of a tile are then those of all heads
+ * that share. Keys come from the rows of the pass, or, for sequences with a cache, all
+ * from there; the bits are the same. Any thread with its own exec. */
 #ifndef SEQ_NETS_ATTENTION_H
 #define SEQ_NETS_ATTENTION_H
 
@@ -25,11 +26,18 @@ struct attention {
     float *out;                    /* [T,N*E], or [B,N*E] with picks */
 };
 
-/* Scratch floats for rows of up to n_keys keys. */
-size_t attention_floats(size_t B, size_t N, size_t n_keys);
+/* What scratch depends on: heads as above, sequences, positions in this pass, the keys
+ * of the longest sequence, what is cached included. */
+struct attention_size {
+    size_t N, K, E;
+    size_t B, T, n_keys;
+};
 
-/* scratch [attention_floats] for the longest sequence, what is cached included. The trace
- * gets whole rows, 0 where a window ends. */
+/* Scratch floats of a pass; grows with each of B, T and n_keys. */
+size_t attention_floats(const struct attention_size *s);
+
+/* scratch [attention_floats], 64-byte aligned. The trace gets whole rows, 0 where a
+ * window ends. */
 void attention_run(const struct attention *a, size_t n_keys, float *scratch,
                    struct exec *x);
 

@@ -4,19 +4,20 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 
 struct block {
     atomic_size_t refs;
-    float data[]; /* [n_layers, 2 (keys, values), K, CACHE_BLOCK, E] */
+    _Alignas(64) float data[]; /* [n_layers, 2 (keys, values), K, CACHE_BLOCK*E] */
 };
 
 struct cache {
     struct cache_shape shape;
     size_t block_bytes;
-    size_t length;          /* positions */
-    size_t n_blocks;        /* held; those past `length` are ours alone */
-    struct block *blocks[]; /* room for the whole context */
+    size_t length;   /* positions */
+    size_t n_blocks; /* held; those past `length` are ours alone */
+    float *blocks[]; /* the data of each; room for the whole context */
 };
 
 static size_t blocks_for(size_t positions)
@@ -33,7 +34,7 @@ enum err_code cache_new(const struct cache_shape *shape, struct cache **out,
         return err_set(err, ERR_NOMEM, "out of memory: a cache block of %zu layers",
                        shape->n_layers);
     struct cache *c =
-        mem_zero(1, sizeof *c + blocks_for(shape->context) * sizeof(struct block *));
+        mem_zero(1, sizeof *c + blocks_for(shape->context) * sizeof *c->blocks);
     if (!c)
         return err_set(err, ERR_NOMEM, "out of memory: a cache for %zu positions",
                        shape->context);
@@ -45,39 +46,41 @@ enum err_code cache_new(const struct cache_shape *shape, struct cache **out,
 
 /* ---- blocks ---------------------------------------------------------------------- */
 
-static struct block *block_new(const struct cache *c)
+static struct block *block_of(float *data)
 {
-    struct block *b = mem_alloc(1, c->block_bytes);
-    if (b)
-        atomic_init(&b->refs, 1);
-    return b;
+    return (struct block *)(void *)((char *)data - offsetof(struct block, data));
+}
+
+static float *block_new(const struct cache *c)
+{
+    struct block *b = mem_aligned(1, c->block_bytes);
+    if (!b)
+        return NULL;
+    atomic_init(&b->refs, 1);
+    return b->data;
 }
 
 /* Whoever counts down to 0 has seen all that other holders did before they let go. */
-static void block_unref(struct block *b)
+static void block_unref(float *data)
 {
+    struct block *b = block_of(data);
     if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
         mem_free(b);
 }
 
 /* Only holders count up, so a block that we hold alone stays ours. */
-static bool block_shared(struct block *b)
+static bool block_shared(float *data)
 {
-    return atomic_load_explicit(&b->refs, memory_order_acquire) > 1;
+    return atomic_load_explicit(&block_of(data)->refs, memory_order_acquire) > 1;
 }
 
-/* A block of our own with the first `used` positions of old. */
-static struct block *block_own(const struct cache *c, const struct block *old,
-                               size_t used)
+/* A block of our own with all that old holds. */
+static float *block_own(const struct cache *c, const float *old)
 {
-    struct block *b = block_new(c);
-    if (!b)
-        return NULL;
-    size_t E = c->shape.E, strips = c->shape.n_layers * 2 * c->shape.K;
-    for (size_t s = 0; s < strips; s++)
-        memcpy(b->data + s * CACHE_BLOCK * E, old->data + s * CACHE_BLOCK * E,
-               used * E * sizeof(float));
-    return b;
+    float *data = block_new(c);
+    if (data)
+        memcpy(data, old, c->block_bytes - sizeof(struct block));
+    return data;
 }
 
 /* ---- the sequence ---------------------------------------------------------------- */
@@ -107,7 +110,8 @@ void cache_copy(struct cache *to, const struct cache *from)
     to->n_blocks = blocks_for(from->length);
     for (size_t i = 0; i < to->n_blocks; i++) {
         to->blocks[i] = from->blocks[i];
-        atomic_fetch_add_explicit(&to->blocks[i]->refs, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&block_of(to->blocks[i])->refs, 1,
+                                  memory_order_relaxed);
     }
 }
 
@@ -119,7 +123,7 @@ void cache_reset(struct cache *c)
 
 size_t cache_bytes(const struct cache *c)
 {
-    return sizeof *c + blocks_for(c->shape.context) * sizeof(struct block *) +
+    return sizeof *c + blocks_for(c->shape.context) * sizeof *c->blocks +
            c->n_blocks * c->block_bytes;
 }
 
@@ -136,7 +140,7 @@ enum err_code cache_reserve(struct cache *c, size_t n, struct err *err)
                        c->length, c->shape.context);
     size_t used = c->length % CACHE_BLOCK, last = c->length / CACHE_BLOCK;
     if (n > 0 && used > 0 && block_shared(c->blocks[last])) {
-        struct block *own = block_own(c, c->blocks[last], used);
+        float *own = block_own(c, c->blocks[last]);
         if (!own)
             return err_set(err, ERR_NOMEM, "out of memory: a cache block");
         block_unref(c->blocks[last]);
@@ -158,35 +162,39 @@ void cache_advance(struct cache *c, size_t n)
 
 /* ---- keys and values ------------------------------------------------------------- */
 
-/* Strip `which` (0 keys, 1 values) of a head in a block: [CACHE_BLOCK,E]. */
-static float *strip(const struct cache *c, size_t layer, size_t which, size_t head,
-                    size_t block)
+const float *const *cache_blocks(const struct cache *c)
 {
-    size_t at = (layer * 2 + which) * c->shape.K + head;
-    return c->blocks[block]->data + at * CACHE_BLOCK * c->shape.E;
+    return (const float *const *)c->blocks;
 }
 
-void cache_put(struct cache *c, size_t layer, size_t n, const float *k, const float *v,
-               size_t ld)
+size_t cache_layer(const struct cache *c, size_t layer)
 {
-    size_t K = c->shape.K, E = c->shape.E;
-    for (size_t i = 0; i < n; i++) {
-        size_t block = (c->length + i) / CACHE_BLOCK, at = (c->length + i) % CACHE_BLOCK;
-        for (size_t h = 0; h < K; h++) {
-            memcpy(strip(c, layer, 0, h, block) + at * E, k + i * ld + h * E,
-                   E * sizeof(float));
-            memcpy(strip(c, layer, 1, h, block) + at * E, v + i * ld + h * E,
-                   E * sizeof(float));
-        }
+    return layer * 2 * c->shape.K * CACHE_BLOCK * c->shape.E;
+}
+
+void cache_fill(const struct kernels *k, float *strips, size_t K, size_t E, size_t at,
+                const struct cache_rows *rows)
+{
+    const size_t strip = CACHE_BLOCK * E;
+    float *keys = strips + at, *values = strips + K * strip + at * E;
+    for (size_t h = 0; h < K; h++)
+        k->turn(rows->n, E, rows->k + h * E, rows->ld, keys + h * strip);
+    for (size_t i = 0; i < rows->n; i++)
+        for (size_t h = 0; h < K; h++)
+            memcpy(values + h * strip + i * E, rows->v + i * rows->ld + h * E,
+                   E * sizeof *values);
+}
+
+void cache_put(struct cache *c, const struct kernels *k, size_t layer,
+               const struct cache_rows *rows)
+{
+    struct cache_rows run = *rows;
+    for (size_t left = rows->n, to = c->length; left > 0; left -= run.n, to += run.n) {
+        size_t at = to % CACHE_BLOCK, room = CACHE_BLOCK - at;
+        float *strips = c->blocks[to / CACHE_BLOCK] + cache_layer(c, layer);
+        run.n = left < room ? left : room;
+        cache_fill(k, strips, c->shape.K, c->shape.E, at, &run);
+        run.k += run.n * run.ld;
+        run.v += run.n * run.ld;
     }
-}
-
-const float *cache_keys(const struct cache *c, size_t layer, size_t head, size_t block)
-{
-    return strip(c, layer, 0, head, block);
-}
-
-const float *cache_values(const struct cache *c, size_t layer, size_t head, size_t block)
-{
-    return strip(c, layer, 1, head, block);
 }

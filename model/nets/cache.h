@@ -1,4 +1,5 @@
-/* Cache: the keys and values of one sequence of a decoder, in blocks of positions.
+/* Cache: the keys and values of one sequence of a decoder, in blocks of positions, laid
+ * out for the attention kernels.
  *
  * Blocks are counted and shared between copies; a copy costs a list of pointers. Whoever
  * writes into a block that others hold too takes a copy of it first, so only the last,
@@ -12,7 +13,7 @@
 
 #include <stddef.h>
 
-enum { CACHE_BLOCK = 16 }; /* positions */
+enum { CACHE_BLOCK = KERNELS_KEYS }; /* positions */
 
 struct cache;
 
@@ -39,15 +40,28 @@ static inline struct cache *cache_of(const struct net_batch *batch, size_t b)
 /* Makes sure of room for n more positions that nobody else sees. ERR_LIMIT past the
  * context, ERR_NOMEM; the cache then holds what it held. */
 enum err_code cache_reserve(struct cache *c, size_t n, struct err *err) MUST_CHECK;
-/* Keys and values of one layer of the n positions behind the length, reserved before:
- * rows k, v [n,ld] of which K*E floats are used. */
-void cache_put(struct cache *c, size_t layer, size_t n, const float *k, const float *v,
-               size_t ld);
+/* Keys and values of n positions: K*E floats of each row are used. */
+struct cache_rows {
+    size_t n;
+    const float *k, *v; /* [n,ld] */
+    size_t ld;
+};
+
+/* Keys and values of one layer of the positions behind the length, reserved before. */
+void cache_put(struct cache *c, const struct kernels *k, size_t layer,
+               const struct cache_rows *rows);
 /* The n positions put in every layer are now part of the sequence. */
 void cache_advance(struct cache *c, size_t n);
 
-/* Keys, values [CACHE_BLOCK,E] of one key head: positions block*CACHE_BLOCK and on. */
-const float *cache_keys(const struct cache *c, size_t layer, size_t head, size_t block);
-const float *cache_values(const struct cache *c, size_t layer, size_t head, size_t block);
+/* The blocks, valid until the cache is reserved, copied to, reset or freed. In each, the
+ * strips of a layer begin at cache_layer: keys [K,E,CACHE_BLOCK], then values
+ * [K,CACHE_BLOCK,E]. */
+const float *const *cache_blocks(const struct cache *c);
+size_t cache_layer(const struct cache *c, size_t layer);
+
+/* Puts rows into places at.. of one block, the strips of one layer. Also for blocks of no
+ * cache. */
+void cache_fill(const struct kernels *k, float *strips, size_t K, size_t E, size_t at,
+                const struct cache_rows *rows);
 
 #endif

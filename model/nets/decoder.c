@@ -93,7 +93,8 @@ static void buffer_sizes(const struct decoder *d, size_t B, size_t T, size_t *fl
     floats[BUF_N] = T * (heads > c->width ? heads : c->width);
     floats[BUF_QKV] = T * qkv_width(c);
     floats[BUF_F] = layer_mlp_floats(&d->block[0].mlp, T);
-    floats[BUF_S] = attention_floats(B, c->n_heads, c->context);
+    floats[BUF_S] = attention_floats(&(struct attention_size){
+        c->n_heads, c->n_kv_heads, c->head_width, B, T, c->context});
     floats[BUF_TURNS] = T * 2 * d->rope.half;
     floats[BUF_PICKS] = layer_pick_floats(B);
 }
@@ -197,8 +198,9 @@ static void remember(const struct pass *p, size_t layer)
     size_t ld = qkv_width(c), keys = c->n_heads * c->head_width;
     for (size_t b = 0; p->batch->states && b < p->batch->B; b++) {
         const float *k = p->buf[BUF_QKV] + p->batch->starts[b] * ld + keys;
-        cache_put(cache_of(p->batch, b), layer, length_of(p, b), k,
-                  k + c->n_kv_heads * c->head_width, ld);
+        struct cache_rows rows = {length_of(p, b), k, k + c->n_kv_heads * c->head_width,
+                                  ld};
+        cache_put(cache_of(p->batch, b), p->x->k, layer, &rows);
     }
 }
 

@@ -18,7 +18,8 @@ static void buffer_sizes(const struct encoder *m, size_t B, size_t T, size_t lon
     floats[BUF_N] = floats[BUF_X];
     floats[BUF_QKV] = T * 3 * D;
     floats[BUF_F] = layer_mlp_floats(m->mlp, T);
-    floats[BUF_S] = attention_floats(B, c->n_heads, longest);
+    floats[BUF_S] = attention_floats(
+        &(struct attention_size){c->n_heads, c->n_heads, c->head_width, B, T, longest});
     floats[BUF_EXTRA] = m->extra + T * m->extra_row;
     floats[BUF_PICKS] = layer_pick_floats(B);
 }

@@ -266,12 +266,6 @@ struct row_case {
     float x[WIDTH], w[WIDTH], y[4 * WIDTH], keys[KEYS * HEAD];
 };
 
-static void run_scores(void *arg)
-{
-    struct row_case *c = arg;
-    c->k->scores(KEYS, HEAD, 0.125f, c->x, c->keys, HEAD, c->y);
-}
-
 static void run_softmax(void *arg)
 {
     struct row_case *c = arg;
@@ -338,7 +332,6 @@ static void bench_rows(const struct kernels *k)
         void (*run)(void *arg);
         double flops;
     } rows[] = {
-        {"scores 128x64", run_scores, 2.0 * KEYS * HEAD},
         {"softmax 128", run_softmax, 0},
         {"weigh 128x64", run_weigh, 2.0 * KEYS * HEAD},
         {"layer_norm 768", run_layer_norm, 0},

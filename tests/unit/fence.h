@@ -60,6 +60,11 @@ static inline uint64_t next_random(void)
     return seed;
 }
 
+static inline size_t random_below(size_t n)
+{
+    return (size_t)(next_random() >> 33) % n;
+}
+
 static inline float uniform(float low, float high)
 {
     return low + (high - low) * (float)(next_random() >> 40) * 0x1p-24f;

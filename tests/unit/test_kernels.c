@@ -1,6 +1,7 @@
-/* Matrices, attention and rows, in every variant that runs here: against exact sums with
- * the bounds that kernels.h states, and bit for bit against itself however the work is
- * cut. Elementwise functions and cells are in test_kernels_functions.c. */
+/* Matrices and rows, in every variant that runs here: against exact sums with the bounds
+ * that kernels.h states, and bit for bit against itself however the work is cut.
+ * Elementwise functions and cells are in test_kernels_functions.c, attention's tiles in
+ * test_kernels_attention.c. */
 #include "tests/unit/fence.h"
 
 #include <float.h>
@@ -417,39 +418,8 @@ START_TEST(an_activation_in_the_store_gives_the_bits_of_one_after_it)
 }
 END_TEST
 
-/* ---- attention
- * -------------------------------------------------------------------------- */
-
-START_TEST(scores_are_dot_products_however_the_run_is_cut)
-{
-    const struct kernels *k = variant(_i);
-    static const size_t Es[] = {0, 1, 5, 8, 12, 16, 31, 64, 100, 128};
-    for (size_t i = 0; i < sizeof(Es) / sizeof(Es[0]); i++) {
-        size_t E = Es[i], n = 37, ld = E + 2;
-        struct fence q = random_array(E, -1, 1),
-                     keys = random_array((n - 1) * ld + E, -1, 1), s = fence_new(n, 4),
-                     cut = fence_new(n, 4);
-        k->scores(n, E, 0.125f, q.at, keys.at, ld, s.at);
-        for (size_t j = 0; j < n; j++) {
-            double exact = 0, size = 0;
-            for (size_t e = 0; e < E; e++) {
-                exact += (double)q.at[e] * keys.at[j * ld + e];
-                size += fabs((double)q.at[e] * keys.at[j * ld + e]);
-            }
-            ck_assert(fabs(s.at[j] - exact / 8) <= (double)(E + 2) * 0x1p-24 * size / 8);
-        }
-        for (size_t at = 0, step; at < n; at += step) {
-            step = 1 + next_random() % (n - at);
-            k->scores(step, E, 0.125f, q.at, keys.at + at * ld, ld, cut.at + at);
-        }
-        ck_assert(same_bits(s.at, cut.at, n));
-        k->scores(0, E, 1, q.at, NULL, ld, NULL);
-        struct fence *all[] = {&q, &keys, &s, &cut};
-        for (size_t f = 0; f < 4; f++)
-            fence_free(all[f]);
-    }
-}
-END_TEST
+/* ---- weighted rows and softmax
+ * ----------------------------------------------------------- */
 
 START_TEST(weigh_is_one_chain_however_the_run_is_cut)
 {
@@ -704,7 +674,6 @@ static Suite *kernels_suite(void)
     tcase_add_loop_test(each, a_nan_or_infinity_in_x_stays_in_its_row, 0, held);
     tcase_add_loop_test(each, an_activation_in_the_store_gives_the_bits_of_one_after_it,
                         0, held);
-    tcase_add_loop_test(each, scores_are_dot_products_however_the_run_is_cut, 0, n);
     tcase_add_loop_test(each, weigh_is_one_chain_however_the_run_is_cut, 0, n);
     tcase_add_loop_test(each, softmax_rows_are_right_and_sum_to_one, 0, n);
     tcase_add_loop_test(each, softmax_handles_masks_and_nan, 0, n);

@@ -23,12 +23,11 @@ static void watch_matmul(const struct matrix *w, const struct product *p)
     inner->matmul(w, p);
 }
 
-static void watch_scores(size_t n, size_t E, float scale, const float *q, const float *k,
-                         size_t ld, float *s)
+static void watch_scores(const struct attend *a)
 {
     if (!pthread_equal(pthread_self(), owner))
         atomic_fetch_add(&helped_scores, 1);
-    inner->scores(n, E, scale, q, k, ld, s);
+    inner->scores(a);
 }
 
 static void watch(const char *name)

@@ -1,0 +1,222 @@
+/* Attention of one layer, on one thread: a text at once, with all keys or those behind
+ * it, and one token after what a cache holds. Prints a table and keeps nothing.
+ *
+ *   bench_attention [VARIANT...]      default: the best variant this CPU runs
+ *
+ * GFLOP/s count the products of the keys that are seen, softmax is in the time. A cache
+ * has LAYERS layers that are read in turn, as a decoder does it, so that keys and values
+ * of the longer ones come from memory. Times are the thread's own, medians of REPEATS. */
+#include "model/base/mem.h"
+#include "model/nets/attention.h"
+#include "model/nets/cache.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+enum { REPEATS = 15, HEADS = 12, LAYERS = 16, MAX_TOKENS = 1025 };
+
+static const double run_s = 0.004; /* aimed length of one timed run */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of one call. */
+static double time_of(void (*run)(void *arg), void *arg)
+{
+    double runs[REPEATS], start = now();
+    run(arg);
+    size_t times = (size_t)(run_s / (now() - start + 1e-9)) + 1;
+    for (size_t r = 0; r < REPEATS; r++) {
+        start = now();
+        for (size_t i = 0; i < times; i++)
+            run(arg);
+        runs[r] = (now() - start) / (double)times;
+    }
+    qsort(runs, REPEATS, sizeof runs[0], by_value);
+    return runs[REPEATS / 2];
+}
+
+/* ---- the ceiling ----------------------------------------------------------------- */
+
+enum { PEAK_STEPS = 100000, PEAK_CHAINS = 12 };
+
+#ifdef __x86_64__
+__attribute__((target("avx2,fma"))) static void fma_chains(void *arg)
+{
+    __m256 sum[PEAK_CHAINS], a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
+    for (int c = 0; c < PEAK_CHAINS; c++)
+        sum[c] = _mm256_set1_ps((float)c);
+    for (int i = 0; i < PEAK_STEPS; i++)
+#pragma GCC unroll 12
+        for (int c = 0; c < PEAK_CHAINS; c++)
+            sum[c] = _mm256_fmadd_ps(sum[c], a, b);
+    for (int c = 1; c < PEAK_CHAINS; c++)
+        sum[0] = _mm256_add_ps(sum[0], sum[c]);
+    _mm256_storeu_ps(arg, sum[0]);
+}
+#endif
+
+/* GFLOP/s of FMAs on registers alone, 256 bits wide; 0 where it can't be measured. */
+static double peak(void)
+{
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        float sink[8];
+        return 2e-9 * 8 * PEAK_CHAINS * PEAK_STEPS / time_of(fma_chains, sink);
+    }
+#endif
+    return 0;
+}
+
+/* ---- cases ----------------------------------------------------------------------- */
+
+struct work {
+    struct attention a;
+    struct exec x;
+    float *scratch;
+    size_t n_keys;
+};
+
+static void run_layer(void *arg)
+{
+    struct work *w = arg;
+    attention_run(&w->a, w->n_keys, w->scratch, &w->x);
+    if (w->a.batch->states)
+        w->a.layer = (w->a.layer + 1) % LAYERS;
+}
+
+static float *random_floats(size_t n)
+{
+    static uint32_t state = 1;
+    float *x = mem_aligned(n, sizeof *x);
+    for (size_t i = 0; x && i < n; i++) {
+        state = state * 1664525 + 1013904223;
+        x[i] = (float)(state >> 8) * 0x1p-23f - 1;
+    }
+    return x;
+}
+
+/* A cache of `past` positions, and room for one more, which is put. */
+static enum err_code fill_cache(const struct kernels *k, size_t E, size_t past,
+                                const float *qkv, struct cache **out, struct err *err)
+{
+    const size_t width = (size_t)HEADS * E;
+    struct cache_rows rows = {past + 1, qkv + width, qkv + 2 * width, 3 * width};
+    struct cache_shape shape = {LAYERS, HEADS, E, past + 1};
+    enum err_code code = cache_new(&shape, out, err);
+    if (code == ERR_OK)
+        code = cache_reserve(*out, past + 1, err);
+    for (size_t i = 0; code == ERR_OK && i < LAYERS; i++)
+        cache_put(*out, k, i, &rows);
+    if (code == ERR_OK)
+        cache_advance(*out, past);
+    return code;
+}
+
+struct row {
+    const char *name;
+    size_t tokens, past;
+    bool causal;
+};
+
+static void print(const struct row *row, size_t E, double seconds, double ceiling)
+{
+    double T = (double)row->tokens, keys = (double)(row->past + row->tokens);
+    double seen = row->causal && row->past == 0 ? T * (T + 1) / 2 : T * keys;
+    double gflops = 4e-9 * seen * (double)(HEADS * E) / seconds;
+    printf("%-8s %6zu %6zu %4zu %10.1f %9.1f", row->name, row->tokens, row->past, E,
+           seconds * 1e6, gflops);
+    printf(ceiling > 0 ? " %6.0f%%" : "", 100 * gflops / ceiling);
+    printf(row->past ? " %7.1f\n" : "\n", 8e-9 * keys * (double)(HEADS * E) / seconds);
+}
+
+static enum err_code bench(const struct kernels *k, const struct row *row, size_t E,
+                           double ceiling, struct err *err)
+{
+    const size_t width = (size_t)HEADS * E, n_keys = row->past + row->tokens;
+    struct attention_size size = {HEADS, HEADS, E, 1, row->tokens, n_keys};
+    size_t starts[2] = {0, row->tokens};
+    float *qkv = random_floats(MAX_TOKENS * 3 * width),
+          *out = random_floats(row->tokens * width),
+          *scratch = random_floats(attention_floats(&size));
+    struct cache *cache = NULL;
+    enum err_code code = qkv && out && scratch
+                             ? ERR_OK
+                             : err_set(err, ERR_NOMEM, "out of memory: a bench row");
+    if (code == ERR_OK && row->past)
+        code = fill_cache(k, E, row->past, qkv, &cache, err);
+    if (code == ERR_OK) {
+        struct net_state *state = (struct net_state *)cache;
+        struct net_batch batch = {
+            .B = 1, .starts = starts, .states = cache ? &state : NULL};
+        struct work w = {.x = {.k = k}, .scratch = scratch, .n_keys = n_keys};
+        w.a = (struct attention){.N = HEADS,
+                                 .K = HEADS,
+                                 .E = E,
+                                 .scale = (float)(1 / sqrt((double)E)),
+                                 .causal = row->causal,
+                                 .batch = &batch,
+                                 .qkv = qkv,
+                                 .out = out};
+        print(row, E, time_of(run_layer, &w), ceiling);
+    }
+    cache_free(cache);
+    mem_free(qkv);
+    mem_free(out);
+    mem_free(scratch);
+    return code;
+}
+
+static enum err_code bench_all(const struct kernels *k, double ceiling, struct err *err)
+{
+    static const struct row rows[] = {
+        {"all", 16, 0, false},     {"all", 64, 0, false},    {"all", 128, 0, false},
+        {"all", 512, 0, false},    {"causal", 16, 0, true},  {"causal", 64, 0, true},
+        {"causal", 128, 0, true},  {"causal", 512, 0, true}, {"decode", 1, 128, true},
+        {"decode", 1, 1024, true},
+    };
+    static const size_t widths[] = {32, 64};
+    enum err_code code = ERR_OK;
+    printf("\n%s: attention of one layer, %d heads, one thread\n", k->name, HEADS);
+    printf("keys     tokens cached    E         us   GFLOP/s of peak    GB/s\n");
+    for (size_t e = 0; e < 2; e++)
+        for (size_t i = 0; code == ERR_OK && i < sizeof rows / sizeof rows[0]; i++)
+            code = bench(k, &rows[i], widths[e], ceiling, err);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct err err = {0};
+    double ceiling = peak();
+    if (ceiling > 0)
+        printf("FMA peak of one core: %.0f GFLOP/s (256 bits wide)\n", ceiling);
+    for (int i = 1; i < argc || i == 1; i++) {
+        const struct kernels *k = kernels_get(i < argc ? argv[i] : NULL);
+        if (!k) {
+            fprintf(stderr, "no kernels named %s on this machine\n", argv[i]);
+            return EXIT_FAILURE;
+        }
+        if (bench_all(k, ceiling, &err) != ERR_OK) {
+            fprintf(stderr, "%s\n", err.msg);
+            return EXIT_FAILURE;
+        }
+    }
+    return EXIT_SUCCESS;
+}
