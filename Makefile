@@ -148,8 +148,8 @@ parity: packages
 # Weights that people use, against transformers; build/real keeps what it fetches.
 test-real: packages
 	@sh tests/lint/packages.sh python3-venv
-	@$(MAKE) -s -j$(JOBS) $B/tests/real/real
-	@python3 tests/real/real.py $B/tests/real/real
+	@$(MAKE) -s -j$(JOBS) $B/seqd $B/tests/real/real
+	@python3 tests/real/real.py $B/tests/real/real $B/seqd
 
 LINT_SRC := $(MODEL_SRC) $(SERVER_SRC) $(PULL_SRC) $(UNIT_SRC) $(HTTP_SRC) $(HTTP_LIB) \
             $(wildcard tests/bench/*.c tests/fuzz/*.c tests/real/*.c weights/training/*.c)
