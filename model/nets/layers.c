@@ -60,7 +60,6 @@ struct linear_job {
     const struct kernels *k;
     const struct linear *l;
     struct product p;
-    layer_act act; /* or NULL */
 };
 
 /* Column blocks first..last-1 of KERNELS_COLUMNS each. */
@@ -72,21 +71,15 @@ static void linear_blocks(void *arg, size_t first, size_t last)
     p.first = first * KERNELS_COLUMNS;
     p.last = last * KERNELS_COLUMNS < N ? last * KERNELS_COLUMNS : N;
     j->k->matmul(&j->l->w, &p);
-    if (!j->act)
-        return;
-    if (p.last - p.first == N)
-        j->act(p.M * N, p.y);
-    else
-        for (size_t m = 0; m < p.M; m++)
-            j->act(p.last - p.first, p.y + m * p.ldy + p.first);
 }
 
 /* Time of one column block, in ns: the larger of the arithmetic (50 flop/ns) and of
  * reading the weights (30 B/ns, between memory and L3 on Zen 3). Only the split depends
  * on it. */
-static size_t block_ns(size_t M, size_t K)
+static size_t block_ns(const struct linear_job *j)
 {
-    size_t flops = M * K * 2 * KERNELS_COLUMNS / 50, bytes = K * 4 * KERNELS_COLUMNS / 30;
+    size_t K = j->l->w.K, flops = j->p.M * K * 2 * KERNELS_COLUMNS / 50;
+    size_t bytes = j->k->matrix_bytes(j->l->w.precision, KERNELS_COLUMNS, K) / 30;
     return flops > bytes ? flops : bytes;
 }
 
@@ -100,8 +93,8 @@ static void linear_run(struct exec *x, struct linear_job *j)
         j->p.ldx = K;
     j->p.ldy = N;
     j->p.bias = j->l->bias;
-    layer_rows(x, (N + KERNELS_COLUMNS - 1) / KERNELS_COLUMNS, block_ns(j->p.M, K),
-               linear_blocks, j);
+    layer_rows(x, (N + KERNELS_COLUMNS - 1) / KERNELS_COLUMNS, block_ns(j), linear_blocks,
+               j);
 }
 
 void layer_linear(struct exec *x, const struct linear *l, size_t M, const float *in,
@@ -120,7 +113,7 @@ void layer_linear_add(struct exec *x, const struct linear *l, size_t M, const fl
 void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, size_t M,
                       const float *in, float *y)
 {
-    struct linear_job j = {.l = l, .act = act, .p = {.M = M, .x = in, .y = y}};
+    struct linear_job j = {.l = l, .p = {.M = M, .x = in, .y = y, .act = act}};
     linear_run(x, &j);
 }
 
