@@ -18,7 +18,7 @@
 #include <immintrin.h>
 #endif
 
-enum { REPEATS = 9, MAX_ROWS = 256, VECTOR = 4096 };
+enum { REPEATS = 9, RACERS = 4, MAX_ROWS = 256, VECTOR = 4096 };
 
 static const double run_s = 0.002; /* aimed length of one timed run */
 
@@ -57,8 +57,8 @@ static double time_of(const struct work *w, size_t times)
 /* Median seconds of one call of each, interleaved. */
 static void race(const struct work *w, size_t n, double *seconds)
 {
-    double runs[3][REPEATS];
-    size_t times[3];
+    double runs[RACERS][REPEATS];
+    size_t times[RACERS];
     for (size_t i = 0; i < n; i++) {
         w[i].run(w[i].arg);
         double once = time_of(&w[i], 1);
@@ -109,31 +109,35 @@ static double peak(void)
 /* ---- matrix products
  * -------------------------------------------------------------------- */
 
+enum { N_PRECISIONS = 2 };
+
 struct matmul_case {
     const struct kernels *k;
-    struct matrix packed;
+    const struct matrix *packed;
     const float *w, *x; /* [N,K], [M,K] */
     float *y;           /* [M,N] */
-    size_t M;
+    size_t M, N, K;
 };
 
 static void run_ours(void *arg)
 {
     struct matmul_case *c = arg;
-    c->k->matmul(&c->packed, &(struct product){.last = c->packed.N,
-                                               .M = c->M,
-                                               .x = c->x,
-                                               .ldx = c->packed.K,
-                                               .y = c->y,
-                                               .ldy = c->packed.N});
+    c->k->matmul(
+        c->packed,
+        &(struct product){
+            .last = c->N, .M = c->M, .x = c->x, .ldx = c->K, .y = c->y, .ldy = c->N});
 }
 
-static void run_sgemm(void *arg)
+/* The faster of the BLAS's entries: sgemv for one row. */
+static void run_blas(void *arg)
 {
     struct matmul_case *c = arg;
-    int N = (int)c->packed.N, K = (int)c->packed.K;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)c->M, N, K, 1, c->x, K,
-                c->w, K, 0, c->y, N);
+    int N = (int)c->N, K = (int)c->K;
+    if (c->M == 1)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, N, K, 1, c->w, K, c->x, 1, 0, c->y, 1);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)c->M, N, K, 1, c->x, K,
+                    c->w, K, 0, c->y, N);
 }
 
 static float *random_floats(size_t n)
@@ -147,41 +151,131 @@ static float *random_floats(size_t n)
     return x;
 }
 
+/* One weight matrix in f32 and bf16, and plain for the BLAS. */
+struct weights {
+    struct matrix packed[N_PRECISIONS];
+    float *w, *x, *y; /* [N,K], [rows,K], [rows,N] */
+};
+
+static bool weights_init(struct weights *s, const struct kernels *k, size_t rows,
+                         size_t K, size_t N)
+{
+    static const enum precision all[N_PRECISIONS] = {PRECISION_F32, PRECISION_BF16};
+    *s = (struct weights){.w = random_floats(N * K),
+                          .x = random_floats(rows * K),
+                          .y = random_floats(rows * N)};
+    bool ok = s->w && s->x && s->y;
+    for (size_t i = 0; i < N_PRECISIONS; i++) {
+        void *data = mem_aligned(k->matrix_bytes(all[i], N, K), 1);
+        s->packed[i] = (struct matrix){N, K, all[i], data};
+        ok = ok && data;
+        if (ok)
+            k->pack(&s->packed[i], 0, N, s->w, false);
+    }
+    return ok;
+}
+
+static void weights_done(struct weights *s)
+{
+    mem_free(s->packed[0].data);
+    mem_free(s->packed[1].data);
+    mem_free(s->w);
+    mem_free(s->x);
+    mem_free(s->y);
+}
+
 static bool bench_shape(const struct kernels *k, size_t K, size_t N, double ceiling)
 {
     static const size_t rows[] = {1, 2, 4, 8, 16, 32, 64, 128, MAX_ROWS};
-    float *w = random_floats(N * K), *x = random_floats(MAX_ROWS * K),
-          *y = random_floats(MAX_ROWS * N);
-    struct matmul_case c = {
-        k, {N, K, PRECISION_F32, mem_aligned(k->matrix_bytes(PRECISION_F32, N, K), 1)},
-        w, x,
-        y, 0};
-    bool ok = w && x && y && c.packed.data;
-    if (ok)
-        k->pack(&c.packed, 0, N, w, false);
+    struct weights s;
+    bool ok = weights_init(&s, k, MAX_ROWS, K, N);
     for (size_t i = 0; ok && i < sizeof(rows) / sizeof(rows[0]); i++) {
-        double seconds[2], flops = 2e-9 * (double)rows[i] * (double)N * (double)K;
-        c.M = rows[i];
-        race((struct work[]){{run_ours, &c}, {run_sgemm, &c}}, 2, seconds);
-        printf("[%4zu,%4zu] %5zu %9.1f %9.1f %8.2f", K, N, c.M, flops / seconds[0],
-               flops / seconds[1], seconds[1] / seconds[0]);
+        double seconds[3], flops = 2e-9 * (double)rows[i] * (double)N * (double)K;
+        struct matmul_case c[3];
+        for (size_t j = 0; j < 3; j++)
+            c[j] = (struct matmul_case){
+                k, &s.packed[j % N_PRECISIONS], s.w, s.x, s.y, rows[i], N, K};
+        race((struct work[]){{run_ours, &c[0]}, {run_ours, &c[1]}, {run_blas, &c[2]}}, 3,
+             seconds);
+        printf("[%4zu,%4zu] %5zu %9.1f %9.1f %9.1f %8.2f", K, N, rows[i],
+               flops / seconds[0], flops / seconds[1], flops / seconds[2],
+               seconds[2] / seconds[0]);
         printf(ceiling > 0 ? " %7.0f%%\n" : "\n", 100 * flops / seconds[0] / ceiling);
     }
-    void *all[] = {w, x, y, c.packed.data};
-    for (size_t i = 0; i < 4; i++)
-        mem_free(all[i]);
+    weights_done(&s);
+    return ok;
+}
+
+/* ---- one row, weights beyond the caches
+ * ------------------------------------------------- */
+
+struct read_case {
+    const float *from;
+    size_t n; /* a multiple of 64 */
+    float sink[8];
+};
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static void read_all(void *arg)
+{
+    struct read_case *c = arg;
+    __m256 sum[8];
+    for (int i = 0; i < 8; i++)
+        sum[i] = _mm256_setzero_ps();
+    for (size_t at = 0; at < c->n; at += 64)
+#pragma GCC unroll 8
+        for (size_t i = 0; i < 8; i++)
+            sum[i] = _mm256_add_ps(sum[i], _mm256_loadu_ps(c->from + at + 8 * i));
+    for (int i = 1; i < 8; i++)
+        sum[0] = _mm256_add_ps(sum[0], sum[i]);
+    _mm256_storeu_ps(c->sink, sum[0]);
+}
+#endif
+
+/* GB/s of a matrix larger than any cache, as a decoder's output layer is. */
+static bool bench_cold(const struct kernels *k)
+{
+    enum { K = 768, N = 50257 };
+    struct weights s;
+    bool ok = weights_init(&s, k, 1, K, N), reads = false;
+    if (ok) {
+        const double bytes = 1e-9 * 4 * K * N;
+        double seconds[RACERS];
+        struct matmul_case f32 = {k, &s.packed[0], s.w, s.x, s.y, 1, N, K}, bf16 = f32;
+        struct read_case read = {s.w, (size_t)K * N / 64 * 64, {0}};
+        struct work work[RACERS] = {
+            {run_ours, &f32}, {run_ours, &bf16}, {run_blas, &f32}};
+        bf16.packed = &s.packed[1];
+#ifdef __x86_64__
+        reads = __builtin_cpu_supports("avx2");
+        work[3] = (struct work){read_all, &read};
+#endif
+        race(work, reads ? 4 : 3, seconds);
+        printf("\n%s: one row, weights [%d,%d] beyond the caches, one thread\n", k->name,
+               K, N);
+        printf("            ms     GB/s%s\n", reads ? "  of reading alone" : "");
+        static const char *const names[] = {"f32", "bf16", "sgemv", "reading"};
+        for (int i = 0; i < (reads ? 4 : 3); i++) {
+            double rate = (i == 1 ? bytes / 2 : bytes) / seconds[i];
+            printf("%-8s %5.2f %8.1f", names[i], seconds[i] * 1e3, rate);
+            printf(reads ? " %15.0f%%\n" : "\n", 100 * rate * seconds[3] / bytes);
+        }
+    }
+    weights_done(&s);
     return ok;
 }
 
 static bool bench_matmul(const struct kernels *k, double ceiling)
 {
     static const size_t shapes[][2] = {{384, 1536}, {768, 768}, {768, 3072}, {1536, 384}};
-    printf("\n%s: packed f32 product beside cblas_sgemm, one thread, GFLOP/s\n", k->name);
-    printf("[   K,   N]  rows      ours     sgemm    ratio  of peak\n");
+    printf("\n%s: packed product beside the BLAS (sgemv for one row), one thread, "
+           "GFLOP/s\n",
+           k->name);
+    printf("[   K,   N]  rows       f32      bf16      BLAS  f32/BLAS  of peak\n");
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
         if (!bench_shape(k, shapes[i][0], shapes[i][1], ceiling))
             return false;
-    return true;
+    return bench_cold(k);
 }
 
 /* ---- elementwise functions
