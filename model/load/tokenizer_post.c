@@ -85,7 +85,7 @@ static enum err_code read_sequence(struct plan_template *t, const json_t *o,
     }
     texts->seen[text] = true;
     t->type[text] = type;
-    t->swapped = text == 1 && texts->n == 0;
+    t->swapped = t->swapped || (text == 1 && texts->n == 0);
     texts->n++;
     return ERR_OK;
 }

@@ -2,6 +2,7 @@
  * accepted must keep the promises of tokenizer.h. */
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
+#include "model/text/stream.h"
 #include "model/text/tokenizer.h"
 
 #include <assert.h>
@@ -26,6 +27,27 @@ static void check_tokens(const struct tokenizer *t, const char *text, size_t n,
     }
 }
 
+/* A stream of the ids gives `whole`, in parts that are UTF-8. */
+static void check_stream(const struct tokenizer *t, const int32_t *ids, size_t n,
+                         const struct text *whole)
+{
+    struct decode_stream *s = NULL;
+    struct text parts = {0};
+    struct err err = {0};
+    enum err_code code = decode_stream_new(t, false, &s, &err);
+    for (size_t i = 0, before = 0; code == ERR_OK && i <= n; i++, before = parts.n) {
+        code = i < n ? decode_stream_push(s, ids[i], &parts, &err)
+                     : decode_stream_end(s, &parts, &err);
+        size_t more = parts.n - before;
+        assert(more == 0 || utf8_valid(parts.at + before, more) == more);
+    }
+    if (code == ERR_OK)
+        assert(parts.n == whole->n &&
+               (parts.n == 0 || memcmp(parts.at, whole->at, parts.n) == 0));
+    text_done(&parts);
+    decode_stream_free(s);
+}
+
 static void check_decode(const struct tokenizer *t, const struct seq_tokens *tokens)
 {
     struct text text = {0};
@@ -33,8 +55,10 @@ static void check_decode(const struct tokenizer *t, const struct seq_tokens *tok
     int32_t *ids = mem_alloc(tokens->n, sizeof *ids);
     for (size_t i = 0; ids && i < tokens->n; i++)
         ids[i] = tokens->at[i].id;
-    if (ids && tokenizer_decode(t, ids, tokens->n, false, &text, &err) == ERR_OK)
+    if (ids && tokenizer_decode(t, ids, tokens->n, false, &text, &err) == ERR_OK) {
         assert(utf8_valid(text.at, text.n) == text.n);
+        check_stream(t, ids, tokens->n, &text);
+    }
     text_done(&text);
     mem_free(ids);
 }
@@ -54,6 +78,11 @@ static void use(const struct tokenizer *t, const char *text, size_t n)
     } else {
         assert(code != ERR_BUG && err.msg[0] != '\0' && tokens.n == 0);
     }
+    tokens.n = 0;
+    code = tokenizer_encode_pair(t, copy, n, copy, n, true, &tokens, &err);
+    assert(code != ERR_OK || tokenizer_has_pair(t));
+    if (code == ERR_OK)
+        check_tokens(t, copy, n, &tokens); /* the same text twice */
     mem_free(copy);
     mem_free(tokens.at);
 }

@@ -121,6 +121,13 @@ def wordlevel_split():
     return t
 
 
+def pair_swapped():
+    t = word_level(pre_tokenizers.WhitespaceSplit())
+    t.post_processor = special(single="$A:2 <s>:1", pair="<unk>:3 $B:4 <s>:5 <s>:6 $A:7 <unk>:8",
+                               special_tokens=[("<s>", 1), ("<unk>", 0)])
+    return t
+
+
 def wordlevel_curly():
     t = word_level(pre_tokenizers.Split(Regex(WORDS_CURLY), "removed", invert=True))
     t.post_processor = special(single="<s> $A:1 <s>:1", special_tokens=[("<s>", 1)])
@@ -414,7 +421,7 @@ def ctc(cleanup, name):
 EACH = pre_tokenizers.Split(Regex(r"(?:.|\n)"), "isolated")
 
 MAKERS = [
-    wordlevel_split, wordlevel_curly, wordlevel_blank, wordlevel_reviews, wordpiece_lower,
+    wordlevel_split, pair_swapped, wordlevel_curly, wordlevel_blank, wordlevel_reviews, wordpiece_lower,
     wordpiece_cased, bpe_gpt2, bpe_roberta, bpe_llama3, bpe_qwen2, bpe_smollm, bpe_llama2,
     bpe_metaspace("always", "bpe_metaspace"), bpe_metaspace("first", "bpe_metaspace_first"),
     bpe_metaspace("never", "bpe_metaspace_never", split=False),
@@ -464,6 +471,8 @@ MAKERS = [
     precompiled("precompiled", RULES),
     precompiled("precompiled_blanks", {**RULES, "a\u0301": "", " ": "", "\n": ""},
                 [{"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}]),
+    precompiled("precompiled_clusters", {"a": "α", "\u0958": "q", "\u0600": "p", "\U000113d1": "P",
+                                         "\U00011a3a": "R", "©": "c"}),
     ctc(True, "ctc"), ctc(False, "ctc_raw"),
     offsets_only("split_gpt2", None, pre_tokenizers.Split(Regex(GPT2), "merged_with_previous")),
 ]
@@ -544,7 +553,12 @@ def main():
     os.makedirs(HERE, exist_ok=True)
     some = texts(90, 1) + CORPUS[:3] + [
         "", " ", "a" * 90, "\u0301" * 40, "a" + "\u0323\u0301" * 20, "é" * 50, " " * 30 + "x", "中" * 20,
-        "it'ſ K'LL x\u0085y 1234567 \u200bz\n\n end", "hi hié <s>hi zq", "Café ab中文! \u0000hello"]
+        "it'ſ K'LL x\u0085y 1234567 \u200bz\n\n end", "hi hié <s>hi zq", "Café ab中文! \u0000hello",
+        # Grapheme clusters, of which a charsmap cares about short ones: conjuncts, newer marks.
+        "\u0915\u094d\u0958\u0301 \u0915\u0958\u0301 \u0915\u093c\u094d\u200d\u0958\u0301 "
+        "\u0915\u094d\u200c\u0958\u0301 \u0915\u094d\u0903\u0958\u0301 \u1000\u1039\u0958\u0301",
+        "a\u0897 a\u1aeb a\U000113b8 a\U000113b9 a\U000113ba\u0301 a\U0001612a ka\u0301\u0301 a\u0301x "
+        "\U000113d1a \U00011a3aa \u0600a \u0600\u0301 ©\u0301 ©\u200d© a\u200d\u0301 \r\na a\u0903"]
     dump(os.path.join(HERE, "texts.json"), {"library": tokenizers.__version__, "texts": some,
                                             "long": long_texts()})
     dump(os.path.join(HERE, "truncation.json"), truncation())

@@ -185,7 +185,7 @@ static void check_folder(const char *dir)
 
 START_TEST(every_tokenizer_equals_the_library)
 {
-    fixture_each(FOLDER, 50, check_folder);
+    fixture_each(FOLDER, 52, check_folder);
 }
 END_TEST
 
