@@ -112,6 +112,7 @@ static enum err_code read_merge(struct bpe *b, const struct plan_merge *p,
                        m.left < 0    ? "the first"
                        : m.right < 0 ? "the second"
                                      : "what they make");
+    b->made[rank] = m.id;
     return put_merge(b, m, err);
 }
 
@@ -124,7 +125,8 @@ static enum err_code init_merges(struct bpe *b, const struct plan_model *plan,
     b->mask = slots - 1;
     b->merges = mem_alloc(slots, sizeof *b->merges);
     b->seams = mem_zero(BPE_SEAMS / 64, sizeof *b->seams);
-    if (!b->merges || !b->seams)
+    b->made = mem_alloc(plan->n_merges, sizeof *b->made);
+    if (!b->merges || !b->seams || !b->made)
         return err_set(err, ERR_NOMEM, "%s: no memory for %zu merges", where,
                        plan->n_merges);
     for (size_t i = 0; i < slots; i++)
@@ -193,6 +195,7 @@ void bpe_done(struct bpe *b)
 {
     mem_free(b->merges);
     mem_free(b->seams);
+    mem_free(b->made);
     mem_free(b->prefix);
     mem_free(b->suffix);
     *b = (struct bpe){0};
@@ -201,48 +204,48 @@ void bpe_done(struct bpe *b)
 void bpe_scratch_done(struct bpe_scratch *s)
 {
     mem_free(s->symbols);
+    mem_free(s->bytes);
     mem_free(s->heap);
     *s = (struct bpe_scratch){0};
 }
 
-/* ---- the queue of candidates: a binary heap, lowest rank first, leftmost of those -----
+/* ---- the queue of candidates: lowest rank first, leftmost of those. A heap of four
+ * children a node: half the levels of a binary one, and those of a node lie together ----
  */
 
-static bool is_before(struct bpe_candidate a, struct bpe_candidate b)
-{
-    return a.rank != b.rank ? a.rank < b.rank : a.at < b.at;
-}
+enum { CHILDREN = 4 };
 
-static enum err_code heap_push(struct bpe_scratch *s, struct bpe_candidate c,
-                               struct err *err)
+static enum err_code heap_push(struct bpe_scratch *s, uint64_t candidate, struct err *err)
 {
     if (s->n_heap == s->cap_heap) {
         size_t cap = s->cap_heap * 2 + 32;
-        struct bpe_candidate *heap = mem_resize(s->heap, cap, sizeof *heap);
+        uint64_t *heap = mem_resize(s->heap, cap, sizeof *heap);
         if (!heap)
             return err_set(err, ERR_NOMEM, "no memory to encode a text");
         s->heap = heap;
         s->cap_heap = cap;
     }
     size_t at = s->n_heap++;
-    while (at > 0 && is_before(c, s->heap[(at - 1) / 2])) {
-        s->heap[at] = s->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
+    while (at > 0 && candidate < s->heap[(at - 1) / CHILDREN]) {
+        s->heap[at] = s->heap[(at - 1) / CHILDREN];
+        at = (at - 1) / CHILDREN;
     }
-    s->heap[at] = c;
+    s->heap[at] = candidate;
     return ERR_OK;
 }
 
-static struct bpe_candidate heap_pop(struct bpe_scratch *s)
+static uint64_t heap_pop(struct bpe_scratch *s)
 {
-    struct bpe_candidate top = s->heap[0], last = s->heap[--s->n_heap];
+    uint64_t top = s->heap[0], last = s->heap[--s->n_heap];
     size_t at = 0, n = s->n_heap;
-    for (size_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && is_before(s->heap[child + 1], s->heap[child]))
-            child++;
-        if (!is_before(s->heap[child], last))
+    for (size_t first; (first = CHILDREN * at + 1) < n;) {
+        size_t least = first, end = first + CHILDREN < n ? first + CHILDREN : n;
+        for (size_t child = first + 1; child < end; child++)
+            least = s->heap[child] < s->heap[least] ? child : least;
+        if (s->heap[least] >= last)
             break;
-        s->heap[at] = s->heap[child];
+        s->heap[at] = s->heap[least];
+        at = least;
     }
     s->heap[at] = last;
     return top;
@@ -256,15 +259,16 @@ static enum err_code add_symbol(struct bpe_scratch *s, int32_t id, size_t n,
     if (s->n_symbols == s->cap_symbols) {
         size_t cap = s->cap_symbols * 2 + 32;
         struct bpe_symbol *symbols = mem_resize(s->symbols, cap, sizeof *symbols);
-        if (!symbols)
+        if (symbols)
+            s->symbols = symbols;
+        uint32_t *bytes = symbols ? mem_resize(s->bytes, cap, sizeof *bytes) : NULL;
+        if (!bytes)
             return err_set(err, ERR_NOMEM, "no memory to encode a text");
-        s->symbols = symbols;
+        s->bytes = bytes;
         s->cap_symbols = cap;
     }
-    int32_t at = (int32_t)s->n_symbols++;
-    if (at > 0)
-        s->symbols[at - 1].next = at;
-    s->symbols[at] = (struct bpe_symbol){id, at - 1, -1, (uint32_t)n};
+    s->bytes[s->n_symbols] = (uint32_t)n;
+    s->symbols[s->n_symbols++] = (struct bpe_symbol){id, 1};
     return ERR_OK;
 }
 
@@ -338,53 +342,47 @@ static enum err_code add_characters(const struct bpe *b, struct bpe_scratch *scr
 
 /* ---- merging --------------------------------------------------------------------- */
 
-/* Queues the merge of symbol `at` with its right neighbour, if there is one. */
-static enum err_code offer(const struct bpe *b, struct bpe_scratch *s, int32_t at,
-                           struct err *err)
+/* The merge of symbol `at` with the next one before `to`, or NULL. */
+static const struct bpe_merge *merge_at(const struct bpe *b, const struct bpe_scratch *s,
+                                        size_t at, size_t to)
 {
-    int32_t next = s->symbols[at].next;
-    if (next < 0)
-        return ERR_OK;
-    const struct bpe_merge *m = find_merge(b, s->symbols[at].id, s->symbols[next].id);
-    if (!m)
-        return ERR_OK;
-    return heap_push(s, (struct bpe_candidate){m->rank, (uint32_t)at, m->id}, err);
+    const struct bpe_symbol *left = &s->symbols[at];
+    if (left->id < 0 || at + left->span == to)
+        return NULL;
+    return find_merge(b, left->id, left[left->span].id);
 }
 
-/* False for a candidate whose symbols have changed since it was queued. */
-static bool is_current(const struct bpe *b, const struct bpe_scratch *s,
-                       struct bpe_candidate c)
+static enum err_code offer(const struct bpe *b, struct bpe_scratch *s, size_t at,
+                           size_t to, struct err *err)
 {
-    const struct bpe_symbol *left = &s->symbols[c.at];
-    if (left->n == 0 || left->next < 0)
-        return false;
-    const struct bpe_merge *m = find_merge(b, left->id, s->symbols[left->next].id);
-    return m && m->id == c.id;
+    const struct bpe_merge *m = merge_at(b, s, at, to);
+    return m ? heap_push(s, (uint64_t)m->rank << 32 | at, err) : ERR_OK;
 }
 
-/* Merges symbols from..to-1, which are linked to no others. */
+/* Merges symbols from..to-1 with each other. A candidate whose symbols have changed since
+ * it was queued counts if they make the same piece as before. */
 static enum err_code merge_range(const struct bpe *b, struct bpe_scratch *s, size_t from,
                                  size_t to, struct err *err)
 {
     enum err_code code = ERR_OK;
     s->n_heap = 0;
     for (size_t i = from; code == ERR_OK && i + 1 < to; i++)
-        code = offer(b, s, (int32_t)i, err);
+        code = offer(b, s, i, to, err);
     while (code == ERR_OK && s->n_heap > 0) {
-        struct bpe_candidate c = heap_pop(s);
-        if (!is_current(b, s, c))
+        uint64_t candidate = heap_pop(s);
+        size_t at = candidate & UINT32_MAX;
+        const struct bpe_merge *m = merge_at(b, s, at, to);
+        if (!m || m->id != b->made[candidate >> 32])
             continue;
-        struct bpe_symbol *left = &s->symbols[c.at], *right = &s->symbols[left->next];
-        left->id = c.id;
-        left->n += right->n;
-        left->next = right->next;
-        right->n = 0;
-        if (left->next >= 0)
-            s->symbols[left->next].prev = (int32_t)c.at;
-        if (left->prev >= 0)
-            code = offer(b, s, left->prev, err);
+        struct bpe_symbol *left = &s->symbols[at], *right = left + left->span;
+        left->id = m->id;
+        left->span += right->span;
+        right->id = -1;
+        left[left->span - 1].span = left->span;
+        if (at > from)
+            code = offer(b, s, at - left[-1].span, to, err);
         if (code == ERR_OK)
-            code = offer(b, s, (int32_t)c.at, err);
+            code = offer(b, s, at, to, err);
     }
     return code;
 }
@@ -394,17 +392,15 @@ static enum err_code merge_all(const struct bpe *b, struct bpe_scratch *s,
                                struct err *err)
 {
     enum { LONG = 256 };
-    size_t from = 0;
+    size_t from = 0, n = s->n_symbols;
     enum err_code code = ERR_OK;
-    for (size_t i = 1; code == ERR_OK && s->n_symbols > LONG && i < s->n_symbols; i++) {
-        struct bpe_symbol *left = &s->symbols[i - 1], *right = &s->symbols[i];
-        if (may_join(b, left->id, right->id))
+    for (size_t i = 1; code == ERR_OK && n > LONG && i < n; i++) {
+        if (may_join(b, s->symbols[i - 1].id, s->symbols[i].id))
             continue;
-        left->next = right->prev = -1;
         code = merge_range(b, s, from, i, err);
         from = i;
     }
-    return code ? code : merge_range(b, s, from, s->n_symbols, err);
+    return code ? code : merge_range(b, s, from, n, err);
 }
 
 enum err_code bpe_encode(const struct bpe *b, struct bpe_scratch *scratch, const char *s,
@@ -419,11 +415,14 @@ enum err_code bpe_encode(const struct bpe *b, struct bpe_scratch *scratch, const
     enum err_code code = add_characters(b, scratch, s + begin, end - begin, err);
     if (code == ERR_OK)
         code = merge_all(b, scratch, err);
-    size_t at = begin;
-    for (size_t i = 0; code == ERR_OK && i < scratch->n_symbols; i++) {
-        const struct bpe_symbol *symbol = &scratch->symbols[i];
-        code = pieces_add(out, at, at + symbol->n, symbol->id, err);
-        at += symbol->n;
+    size_t from = begin;
+    for (size_t i = 0, end_of; code == ERR_OK && i < scratch->n_symbols; i = end_of) {
+        size_t to = from;
+        end_of = i + scratch->symbols[i].span;
+        for (size_t k = i; k < end_of; k++)
+            to += scratch->bytes[k];
+        code = pieces_add(out, from, to, scratch->symbols[i].id, err);
+        from = to;
     }
     return code;
 }

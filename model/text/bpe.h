@@ -26,6 +26,7 @@ struct bpe {
     const struct vocab *vocab; /* outlives this */
     struct bpe_merge *merges;  /* open addressing, [mask + 1] */
     size_t mask;
+    int32_t *made;         /* ids of the merges' pieces, by rank */
     uint64_t *seams;       /* [BPE_SEAMS / 64] hashed: what some merge joins, see bpe.c */
     char *prefix, *suffix; /* of the characters behind the first, of the last; or NULL */
     size_t n_prefix, n_suffix;
@@ -43,16 +44,13 @@ void bpe_done(struct bpe *b); /* a zeroed struct is fine */
 
 /* Scratch of one encode call, zeroed to begin with. */
 struct bpe_symbol {
-    int32_t id, prev, next; /* prev, next: indices, -1 at the ends */
-    uint32_t n;             /* bytes of the piece; 0: merged into another */
-};
-struct bpe_candidate {
-    uint32_t rank, at; /* at: index of the left symbol */
-    int32_t id;
+    int32_t id;    /* -1: merged into one before it */
+    uint32_t span; /* so many symbols of the beginning; the last of them has it, too */
 };
 struct bpe_scratch {
     struct bpe_symbol *symbols;
-    struct bpe_candidate *heap;
+    uint64_t *heap;  /* candidates: rank << 32 | index of the left symbol */
+    uint32_t *bytes; /* that each of the symbols was at the beginning */
     size_t n_symbols, n_heap, cap_symbols, cap_heap;
 };
 void bpe_scratch_done(struct bpe_scratch *s);

@@ -134,8 +134,8 @@ static bool measure(const struct tokenizer *t, const char *name, size_t text, ch
     }
     double ratio = times[2] / times[1];
     printf("%-20s %-18s %9.1f %9.1f %9.1f %9.2f%s\n", name, texts[text].name,
-           times[0] * 1e9 / (MEGABYTE / 2), times[1] * 1e9 / MEGABYTE,
-           times[2] * 1e9 / LONGEST, ratio, ratio > 2.5 ? "  grows" : "");
+           times[0] * 2e9 / MEGABYTE, times[1] * 1e9 / MEGABYTE, times[2] * 1e9 / LONGEST,
+           ratio, ratio > 2.5 ? "  grows" : "");
     fflush(stdout);
     return ratio <= 2.5;
 }
