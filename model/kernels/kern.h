@@ -45,5 +45,8 @@ void kern_avx2_fill(struct kernels *k);           /* everything but attention's 
 void kern_avx2_attention_fill(struct kernels *k); /* on top of it: those */
 void kern_avx512_fill(struct kernels *k); /* the product, on avx2's packed layout */
 void kern_avx512_attention_fill(struct kernels *k); /* tiles and softmax */
+void kern_int8_fill(struct kernels *k);             /* int8 products, in plain C */
+void kern_avx2_int8_fill(struct kernels *k);
+void kern_avx512_int8_fill(struct kernels *k); /* needs VNNI */
 
 #endif

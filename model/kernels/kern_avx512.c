@@ -85,6 +85,8 @@ static void avx512_matmul(const struct matrix *w, const struct product *p)
     case PRECISION_BF16:
         product_bf16(w, p);
         break;
+    case PRECISION_INT8: /* matmul_int8 */
+        break;
     }
 }
 

@@ -12,6 +12,8 @@
  * rule (interface/gemm.c: up to 2^18 multiply-adds). */
 #include "model/kernels/kern.h"
 
+#include "model/kernels/kern_int8.h"
+
 #include <cblas.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,6 +30,8 @@ static void block_product(const float *x, const float *w, size_t ldw, size_t ste
 
 static size_t blas_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
+    if (precision == PRECISION_INT8)
+        return kern_int8_bytes(N, K);
     size_t size = precision == PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float);
     size_t columns, bytes;
     if (K > INT32_MAX || __builtin_add_overflow(N, COLUMNS - 1, &columns))

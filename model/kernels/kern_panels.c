@@ -8,6 +8,8 @@
  * The last panel is padded. Padding is as it was allocated, zero. */
 #include "model/kernels/kern.h"
 
+#include "model/kernels/kern_int8.h"
+
 size_t kern_panel_bytes(enum precision precision, size_t K)
 {
     size_t lines = precision == PRECISION_BF16 ? K / 2 + K % 2 : K, bytes;
@@ -16,6 +18,8 @@ size_t kern_panel_bytes(enum precision precision, size_t K)
 
 size_t kern_panels_bytes(enum precision precision, size_t N, size_t K)
 {
+    if (precision == PRECISION_INT8)
+        return kern_int8_bytes(N, K);
     size_t panels = N / PANEL + (N % PANEL > 0), bytes;
     if (__builtin_mul_overflow(panels, kern_panel_bytes(precision, K), &bytes))
         return 0;
@@ -42,6 +46,10 @@ static void pack_run(struct matrix *m, size_t n, size_t run, const float *w,
 void kern_panels_pack(struct matrix *m, size_t first, size_t last, const float *w,
                       bool transposed)
 {
+    if (m->precision == PRECISION_INT8) {
+        kern_int8_pack(m, first, last, w, transposed);
+        return;
+    }
     size_t k_step = transposed ? m->N : 1, n_step = transposed ? 1 : m->K, run;
     if (transposed)
         w += first;
@@ -55,6 +63,10 @@ void kern_panels_pack(struct matrix *m, size_t first, size_t last, const float *
 
 void kern_panels_row(const struct matrix *m, size_t n, float *out)
 {
+    if (m->precision == PRECISION_INT8) {
+        kern_int8_row(m, n, out);
+        return;
+    }
     const char *panel =
         (const char *)m->data + n / PANEL * kern_panel_bytes(m->precision, m->K);
     size_t lane = n % PANEL;

@@ -1,6 +1,8 @@
 /* The specification of every kernel: plain loops, sums in double, rounded once. */
 #include "model/kernels/kern.h"
 
+#include "model/kernels/kern_int8.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
@@ -8,6 +10,8 @@
 
 static size_t ref_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
+    if (precision == PRECISION_INT8)
+        return kern_int8_bytes(N, K);
     size_t size = precision == PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float), bytes;
     if (__builtin_mul_overflow(N, K, &bytes) ||
         __builtin_mul_overflow(bytes, size, &bytes))
@@ -19,6 +23,10 @@ static size_t ref_matrix_bytes(enum precision precision, size_t N, size_t K)
 static void ref_pack(struct matrix *m, size_t first, size_t last, const float *w,
                      bool transposed)
 {
+    if (m->precision == PRECISION_INT8) {
+        kern_int8_pack(m, first, last, w, transposed);
+        return;
+    }
     for (size_t n = first; n < last; n++)
         for (size_t k = 0; k < m->K; k++) {
             float value = transposed ? w[k * m->N + n] : w[(n - first) * m->K + k];
@@ -37,6 +45,10 @@ static float weight(const struct matrix *m, size_t i)
 
 static void ref_row(const struct matrix *m, size_t n, float *out)
 {
+    if (m->precision == PRECISION_INT8) {
+        kern_int8_row(m, n, out);
+        return;
+    }
     for (size_t k = 0; k < m->K; k++)
         out[k] = weight(m, n * m->K + k);
 }

@@ -24,18 +24,24 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq");
 }
+
+static void fill_avx512_int8(struct kernels *k)
+{
+    if (__builtin_cpu_supports("avx512vnni"))
+        kern_avx512_int8_fill(k);
+}
 #endif
 
 /* Best first. Each is the layers below filled in order, the reference before all. */
 static const struct variant {
     bool (*runs_here)(void);
-    void (*layers[4])(struct kernels *k); /* up to the first NULL */
+    void (*layers[7])(struct kernels *k); /* up to the first NULL */
 } variants[] = {
 #ifdef __x86_64__
     {has_avx512,
-     {kern_avx2_fill, kern_avx2_attention_fill, kern_avx512_fill,
-      kern_avx512_attention_fill}},
-    {has_avx2, {kern_avx2_fill, kern_avx2_attention_fill}},
+     {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill, kern_avx512_fill,
+      fill_avx512_int8, kern_avx512_attention_fill}},
+    {has_avx2, {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill}},
 #endif
     {always, {kern_portable_fill, kern_blas_fill}},
     {always, {NULL}},
@@ -54,7 +60,8 @@ static void fill_tables(void)
             continue;
         struct kernels *k = &tables[n_tables];
         kern_ref_fill(k);
-        for (size_t i = 0; i < 4 && variants[v].layers[i]; i++)
+        kern_int8_fill(k);
+        for (size_t i = 0; variants[v].layers[i]; i++)
             variants[v].layers[i](k);
         names[n_tables++] = k->name;
     }

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Columns of a product may be computed in slices that begin at multiples of 16; slices of
  * whole multiples of KERNELS_COLUMNS are the fast ones. */
@@ -21,8 +22,13 @@ enum { KERNELS_COLUMNS = 64 };
 
 /* How weights are held. Sums are in f32 (or, for int8, exact integers) whatever it is.
  * bf16 is the upper half of a float, rounded to nearest, ties to even: 8 significant
- * bits, |err| <= 2^-9 |w|, the range of f32. */
-enum precision { PRECISION_F32, PRECISION_BF16 };
+ * bits, |err| <= 2^-9 |w|, the range of f32. int8 is whole steps of a size that every row
+ * of W has for itself: the largest |w[2j]| + |w[2j+1]| of the row is 127 of them, and
+ * |err| half a step. */
+enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_INT8 };
+
+/* Most columns K of an int8 matrix: no sum wraps that far. */
+enum { KERNELS_INT8_K = 1 << 17 };
 
 /* A weight matrix W [N,K] (PyTorch's Linear layout: y = x W^T + b), packed once at load
  * for one variant. `data` is 64-byte aligned, matrix_bytes(precision, N, K) long, owned
@@ -67,24 +73,52 @@ struct attend {
     size_t lds;
 };
 
+/* Rows of x as products with int8 weights read them: x is about scale * (q - zero).
+ * scale is (high - low) / 255, low and high the least and largest value or 0 if that is
+ * further out, so |err| <= 0.5001 * scale. A row whose scale would be below 2^-126 has
+ * scale 0, one with a NaN or an infinity has scale NaN: its q mean nothing. */
+struct quantised_row {
+    float scale;
+    int32_t zero;
+};
+
+struct quantised {
+    const uint8_t *q;                 /* [M,ld] */
+    size_t ld;                        /* at least K rounded up to a multiple of 4 */
+    const struct quantised_row *rows; /* [M] */
+};
+
 struct kernels {
     const char *name; /* "ref", "avx2", "avx512", "blas" */
 
-    /* Bytes that `data` of a packed [N,K] matrix needs; 0 if the product wraps. */
+    /* Bytes that `data` of a packed [N,K] matrix needs; 0 if the product wraps, or an
+     * int8 matrix has more than KERNELS_INT8_K columns. */
     size_t (*matrix_bytes)(enum precision precision, size_t N, size_t K);
     /* Fills m->data (allocated by the caller, zeroed) from w [N,K], or from w [K,N] if
      * transposed (GPT-2's Conv1D). Rows first..last-1 of W only, so that a matrix can be
      * packed piece by piece: w then holds just those rows (not with transposed). */
     void (*pack)(struct matrix *m, size_t first, size_t last, const float *w,
                  bool transposed);
-    /* out [K] = row n of W, as it is held: f32 exactly as it was packed, bf16 rounded
-     * (embedding look-up from tied weights). */
+    /* out [K] = row n of W, as it is held: f32 exactly as it was packed, bf16 and int8
+     * rounded (embedding look-up from tied weights). */
     void (*row)(const struct matrix *m, size_t n, float *out);
 
     /* Error: k-term chain of float FMAs, |err| <= (K+2) * 2^-24 * (sum |x_k w_k| + |bias|
      * + |y|), w as it is held (ref: in double, rounded once; blas: float sums in BLAS's
      * own order); act then adds its own error. */
     void (*matmul)(const struct matrix *w, const struct product *p);
+
+    /* One row x [K] into q, K rounded up to a multiple of 4, and *row. The same bits in
+     * every variant, of *row and, if it has a number for a scale, of q. */
+    void (*quantise)(size_t K, const float *x, uint8_t *q, struct quantised_row *row);
+    /* The product with int8 weights, of rows that were quantised; p->x and p->ldx are not
+     * looked at. y = float(sum) * step of the column * scale of the row + bias + old y,
+     * rounded after each operation, with the sum over (q - zero) * steps of w in exact
+     * integers: the same bits in every variant, before act. With w' for W as it is held,
+     * |err| <= 0.5001 * (scale * sum |w'| + step * sum |x|)
+     *          + 2^-22 * (sum |x' w'| + |bias| + |y|). A row of scale NaN gives NaN. */
+    void (*matmul_int8)(const struct matrix *w, const struct quantised *x,
+                        const struct product *p);
 
     /* Lays out the keys of n <= KERNELS_KEYS positions, rows of k [n,ld], for a block:
      * keys[e*KERNELS_KEYS + i] = k[i*ld + e], exactly. keys points to the place of the
