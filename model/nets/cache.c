@@ -9,6 +9,7 @@
 
 struct block {
     atomic_size_t refs;
+    size_t entered;            /* how often, by cache_enter; under the caller's lock */
     _Alignas(64) float data[]; /* [n_layers, 2 (keys, values), K, CACHE_BLOCK*E] */
 };
 
@@ -121,10 +122,39 @@ void cache_reset(struct cache *c)
     c->length = 0;
 }
 
+void cache_truncate(struct cache *c, size_t length)
+{
+    assert(length <= c->length);
+    while (c->n_blocks > blocks_for(length))
+        block_unref(c->blocks[--c->n_blocks]);
+    c->length = length;
+}
+
+/* Of the cache itself, without its blocks. */
+static size_t list_bytes(const struct cache *c)
+{
+    return sizeof *c + blocks_for(c->shape.context) * sizeof *c->blocks;
+}
+
 size_t cache_bytes(const struct cache *c)
 {
-    return sizeof *c + blocks_for(c->shape.context) * sizeof *c->blocks +
-           c->n_blocks * c->block_bytes;
+    return list_bytes(c) + c->n_blocks * c->block_bytes;
+}
+
+size_t cache_enter(struct cache *c)
+{
+    size_t bytes = list_bytes(c);
+    for (size_t i = 0; i < c->n_blocks; i++)
+        bytes += block_of(c->blocks[i])->entered++ == 0 ? c->block_bytes : 0;
+    return bytes;
+}
+
+size_t cache_leave(struct cache *c)
+{
+    size_t bytes = list_bytes(c);
+    for (size_t i = 0; i < c->n_blocks; i++)
+        bytes += --block_of(c->blocks[i])->entered == 0 ? c->block_bytes : 0;
+    return bytes;
 }
 
 size_t cache_length(const struct cache *c)

@@ -28,8 +28,16 @@ void cache_free(struct cache *c); /* NULL is fine */
 /* Both of the same shape. `to` shares what `from` holds now. */
 void cache_copy(struct cache *to, const struct cache *from);
 void cache_reset(struct cache *c);
+/* Forgets what stands behind the first `length` positions; length <= cache_length. */
+void cache_truncate(struct cache *c, size_t length);
 size_t cache_bytes(const struct cache *c); /* blocks shared with others included */
 size_t cache_length(const struct cache *c);
+
+/* For who keeps caches and counts every block once: the bytes that c adds to those
+ * counted already, and those that go with it. In between c doesn't change. Caches that
+ * may share blocks are counted under one lock. */
+size_t cache_enter(struct cache *c);
+size_t cache_leave(struct cache *c);
 
 /* The cache that a decoder's state is; NULL in a batch without states. */
 static inline struct cache *cache_of(const struct net_batch *batch, size_t b)

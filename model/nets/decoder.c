@@ -363,6 +363,21 @@ static size_t decoder_state_length(const struct net_state *s)
     return cache_length((const struct cache *)s);
 }
 
+static void decoder_state_truncate(struct net_state *s, size_t length)
+{
+    cache_truncate((struct cache *)s, length);
+}
+
+static size_t decoder_state_enter(struct net_state *s)
+{
+    return cache_enter((struct cache *)s);
+}
+
+static size_t decoder_state_leave(struct net_state *s)
+{
+    return cache_leave((struct cache *)s);
+}
+
 static const struct net_ops decoder_ops = {.scratch_bytes = decoder_scratch_bytes,
                                            .forward = decoder_forward,
                                            .logits = decoder_logits,
@@ -372,4 +387,7 @@ static const struct net_ops decoder_ops = {.scratch_bytes = decoder_scratch_byte
                                            .state_reset = decoder_state_reset,
                                            .state_bytes = decoder_state_bytes,
                                            .state_length = decoder_state_length,
+                                           .state_truncate = decoder_state_truncate,
+                                           .state_enter = decoder_state_enter,
+                                           .state_leave = decoder_state_leave,
                                            .done = decoder_done};

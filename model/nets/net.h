@@ -71,6 +71,11 @@ struct net_ops {
     void (*state_reset)(struct net_state *s);
     size_t (*state_bytes)(const struct net_state *s);  /* memory held, shared included */
     size_t (*state_length)(const struct net_state *s); /* positions fed so far */
+    /* Back to the first `length` positions; NULL where a state can't go back. */
+    void (*state_truncate)(struct net_state *s, size_t length);
+    /* As cache_enter and cache_leave; NULL where nothing is shared: state_bytes. */
+    size_t (*state_enter)(struct net_state *s);
+    size_t (*state_leave)(struct net_state *s);
 
     /* Frees what the architecture's struct holds beyond struct net. */
     void (*done)(struct net *n);
