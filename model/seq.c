@@ -4,6 +4,7 @@
 #include "model/load/config.h"
 #include "model/load/weights.h"
 #include "model/tasks/model.h"
+#include "model/tasks/prefixes.h"
 
 #include <string.h>
 
@@ -194,6 +195,8 @@ enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt
         return err_set(err, ERR_NOMEM, "out of memory: model");
     atomic_init(&m->refs, 1);
     code = load_parts(m, dir, k, precision, err);
+    if (code == ERR_OK && opt && opt->state_cache_bytes && m->info.tasks & SEQ_STATES)
+        code = prefixes_new(m->net, opt->state_cache_bytes, &m->prefixes, err);
     if (code != ERR_OK) {
         seq_model_unref(m);
         return code;
@@ -212,6 +215,7 @@ void seq_model_unref(struct seq_model *m)
 {
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
         return;
+    prefixes_free(m->prefixes);
     net_free(m->net);
     tokenizer_free(m->tok);
     words_done(&m->words);
@@ -221,6 +225,13 @@ void seq_model_unref(struct seq_model *m)
 const struct seq_info *seq_model_info(const struct seq_model *m)
 {
     return &m->info;
+}
+
+void seq_model_reuse(const struct seq_model *m, struct seq_reuse *out)
+{
+    *out = (struct seq_reuse){0};
+    if (m->prefixes)
+        prefixes_counts(m->prefixes, out);
 }
 
 /* ---- workers --------------------------------------------------------------------- */

@@ -72,6 +72,10 @@ struct seq_info {
 struct seq_load_options {
     const char *cpu;       /* kernel variant, NULL = best */
     const char *precision; /* of the weights in memory, "f32"; NULL = that */
+    /* What a model with states may hold in memory of texts that seq_next_word has read,
+     * for texts that begin like them: their tokens and the states behind them. Those not
+     * asked for the longest go first. Changes no answer, only what it costs; 0 = none. */
+    size_t state_cache_bytes;
 };
 
 /* Loads a folder with config.json, model.safetensors (or shards) and tokenizer.json.
@@ -82,6 +86,17 @@ enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt
 struct seq_model *seq_model_ref(struct seq_model *m);
 void seq_model_unref(struct seq_model *m); /* NULL is fine */
 const struct seq_info *seq_model_info(const struct seq_model *m);
+
+/* What seq_next_word has kept and found again, see state_cache_bytes. */
+struct seq_reuse {
+    uint64_t hits, misses; /* texts that began like a known one, or like none */
+    uint64_t reused_tokens, computed_tokens; /* of those texts */
+    uint64_t evictions;                      /* states that gave way to others */
+    uint64_t states, bytes;                  /* held now */
+    uint64_t max_bytes;                      /* 0: nothing is kept, all is 0 */
+};
+/* Any thread. */
+void seq_model_reuse(const struct seq_model *m, struct seq_reuse *out);
 
 /* Kernel variants that this machine runs, best first, NULL-terminated. */
 const char *const *seq_cpu_names(void);

@@ -10,14 +10,17 @@
 
 #include <stdatomic.h>
 
+struct prefixes; /* prefixes.h */
+
 struct seq_model {
     atomic_size_t refs;
     struct net *net;
     struct tokenizer *tok;
     struct seq_info info;
-    struct words words;       /* empty unless it predicts words */
-    int32_t mask_id;          /* -1 unless a masked language model */
-    size_t n_before, n_after; /* special tokens around one text */
+    struct words words;        /* empty unless it predicts words */
+    int32_t mask_id;           /* -1 unless a masked language model */
+    size_t n_before, n_after;  /* special tokens around one text */
+    struct prefixes *prefixes; /* states of texts read; NULL = none kept */
 };
 
 struct seq_worker {

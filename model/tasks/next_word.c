@@ -1,6 +1,7 @@
 #include "model/nets/cache.h"
 #include "model/tasks/beam.h"
 #include "model/tasks/model.h"
+#include "model/tasks/reading.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,7 +22,7 @@ struct search {
     bool with_blank, without_blank; /* how the first token of a word may begin */
     bool shows_blank;               /* whether the word's text does */
     struct beam now, next;          /* items to feed, and their children */
-    struct seq_state *root;         /* the text itself; NULL if no item is ever fed */
+    struct seq_state *root;         /* the text itself; NULL if nothing goes on from it */
     struct seq_state *states[2][BEAM_MAX]; /* of `now`, and of the level before */
 };
 
@@ -199,10 +200,9 @@ static void best_tokens(struct search *s, float *logits)
     }
 }
 
-static void after_text(void *arg, size_t r, float *logits)
+static void after_text(void *arg, size_t i, float *logits)
 {
-    const struct pass *p = arg;
-    struct search *s = p->rows[r].search;
+    struct search *s = (struct search *)arg + i;
     if (s->request->unit == SEQ_UNIT_TOKEN)
         best_tokens(s, logits);
     else
@@ -215,12 +215,7 @@ static void after_item(void *arg, size_t r, float *logits)
     grow(p->rows[r].search, p->rows[r].item, logits);
 }
 
-static size_t rows_bytes(const struct seq_model *m, size_t B, size_t T, size_t longest)
-{
-    return arena_byte_cost(B * sizeof(struct row)) + model_pass_bytes(m, B, T, longest);
-}
-
-/* The hidden row of each text's pick, its output layer, and what it predicts. */
+/* What each text predicts. */
 static enum err_code read_texts(struct search *all, size_t n, struct seq_worker *w,
                                 struct err *err)
 {
@@ -232,21 +227,22 @@ static enum err_code read_texts(struct search *all, size_t n, struct seq_worker 
         T += len;
         longest = len > longest ? len : longest;
     }
-    enum err_code code = arena_reserve(tmp, rows_bytes(m, n, T, longest), err);
+    enum err_code code = arena_reserve(tmp, reading_bytes(m, n, T, longest), err);
     if (code != ERR_OK)
         return code;
-    struct pass pass = {.model = m, .rows = arena_bytes(tmp, n * sizeof(struct row))};
-    if (!pass.rows)
+    struct reading *texts = arena_bytes(tmp, n * sizeof *texts);
+    if (!texts)
         return err_set(err, ERR_BUG, "arena too small for %zu texts", n);
-    struct batch batch;
-    code = batch_init(&batch, tmp, n, T, err);
-    for (size_t i = 0; i < n && code == ERR_OK; i++) {
-        pass.rows[i] = (struct row){&all[i], 0};
-        code = batch_text(&batch, all[i].request->tokens, all[i].pick,
-                          all[i].root ? all[i].root->net : NULL, err);
-    }
-    struct exec x = model_exec(m, w, NULL);
-    return code == ERR_OK ? model_pass(m, &x, &batch, after_text, &pass, err) : code;
+    for (size_t i = 0; i < n; i++)
+        texts[i] = (struct reading){.text = all[i].request->tokens,
+                                    .pick = all[i].pick,
+                                    .state = all[i].root ? all[i].root->net : NULL};
+    return reading_run(m, w, n, texts, after_text, all, err);
+}
+
+static size_t rows_bytes(const struct seq_model *m, size_t B)
+{
+    return arena_byte_cost(B * sizeof(struct row)) + model_pass_bytes(m, B, B, 1);
 }
 
 /* The state of item i of a search at this level: a copy of its parent's. */
@@ -270,7 +266,7 @@ static enum err_code feed_items(struct search *all, size_t n, size_t B, size_t l
 {
     const struct seq_model *m = all->model;
     struct arena *tmp = &w->tmp;
-    enum err_code code = arena_reserve(tmp, rows_bytes(m, B, B, 1), err);
+    enum err_code code = arena_reserve(tmp, rows_bytes(m, B), err);
     if (code != ERR_OK)
         return code;
     struct pass pass = {.model = m, .rows = arena_bytes(tmp, B * sizeof(struct row))};
@@ -400,7 +396,7 @@ enum err_code seq_next_word(const struct seq_model *m, struct seq_worker *w, siz
 {
     if (!(m->info.tasks & SEQ_NEXT_WORD))
         return err_set(err, ERR_TASK, "a %s is no language model", m->info.architecture);
-    bool stateful = false;
+    bool stateful = m->prefixes;
     for (size_t i = 0; i < n; i++) {
         if (requests[i].top_k < 1 || requests[i].top_k > SEQ_TOP_MAX)
             return err_param(err, ERR_INPUT, "top_k", "top_k is %zu, it must be 1 to %d",
