@@ -75,7 +75,9 @@ static enum err_code load_models(const struct options *o, struct models **out,
 {
     char shipped[PATH_MAX];
     char **dirs = NULL;
-    struct seq_load_options load = {.cpu = strcmp(o->cpu, "auto") == 0 ? NULL : o->cpu};
+    struct seq_load_options load = {.cpu = strcmp(o->cpu, "auto") == 0 ? NULL : o->cpu,
+                                    .state_cache_bytes =
+                                        (size_t)o->state_cache_mb * 1024 * 1024};
     size_t n = o->n_model_dirs;
     enum err_code code = seq_init(&load, err);
     if (code == ERR_OK && n > 0) {
@@ -88,8 +90,8 @@ static enum err_code load_models(const struct options *o, struct models **out,
         code = models_scan(root, &dirs, &n, err);
     }
     if (code == ERR_OK)
-        code = models_load((const char *const *)dirs, n, load.cpu, o->default_models, out,
-                           err);
+        code =
+            models_load((const char *const *)dirs, n, &load, o->default_models, out, err);
     for (size_t i = 0; dirs && i < n; i++)
         mem_free(dirs[i]);
     mem_free(dirs);

@@ -291,6 +291,50 @@ static void put_stages(const struct counters *c, struct buf *out)
              c->connections > 0 ? (uint64_t)c->connections : 0);
 }
 
+/* What models do with the states of texts read before; one row per metric. */
+static const struct {
+    const char *name, *type, *help;
+    size_t offset; /* of a uint64_t in struct seq_reuse */
+} STATE_CACHE[] = {
+    {"seqd_state_cache_hits_total", "counter", "Texts that began like one read before.",
+     offsetof(struct seq_reuse, hits)},
+    {"seqd_state_cache_misses_total", "counter", "Texts that began like none.",
+     offsetof(struct seq_reuse, misses)},
+    {"seqd_state_cache_reused_tokens_total", "counter",
+     "Tokens of those texts that were not read anew.",
+     offsetof(struct seq_reuse, reused_tokens)},
+    {"seqd_state_cache_computed_tokens_total", "counter", "Tokens of those texts read.",
+     offsetof(struct seq_reuse, computed_tokens)},
+    {"seqd_state_cache_evictions_total", "counter",
+     "States given up for others, the least recently used first.",
+     offsetof(struct seq_reuse, evictions)},
+    {"seqd_state_cache_states", "gauge", "States held.",
+     offsetof(struct seq_reuse, states)},
+    {"seqd_state_cache_bytes", "gauge", "Memory held for texts read before.",
+     offsetof(struct seq_reuse, bytes)},
+    {"seqd_state_cache_max_bytes", "gauge", "And how much that may be.",
+     offsetof(struct seq_reuse, max_bytes)},
+};
+enum { N_STATE_CACHE = sizeof STATE_CACHE / sizeof STATE_CACHE[0] };
+
+static void put_state_caches(const struct models *models, struct buf *out)
+{
+    struct seq_reuse reuse;
+    for (size_t i = 0; i < N_STATE_CACHE; i++) {
+        put_head(out, STATE_CACHE[i].name, STATE_CACHE[i].type, STATE_CACHE[i].help);
+        for (size_t m = 0; m < models->n; m++) {
+            uint64_t value;
+            if (!(models->at[m].info->tasks & SEQ_STATES))
+                continue;
+            seq_model_reuse(models->at[m].seq, &reuse);
+            memcpy(&value, (const char *)&reuse + STATE_CACHE[i].offset, sizeof value);
+            buf_puts(out, STATE_CACHE[i].name);
+            put_label(out, "{", "model", models->at[m].name);
+            buf_printf(out, "} %llu\n", (unsigned long long)value);
+        }
+    }
+}
+
 static void put_models(const struct models *models, struct buf *out)
 {
     put_head(out, "seqd_model_info", "gauge", "Loaded models.");
@@ -358,8 +402,10 @@ void metrics_write(struct metrics *m, const struct models *models, size_t queue_
     put_stages(&all, out);
     put_uint(out, "seqd_queue_depth", "gauge", "Requests waiting for a worker.",
              queue_depth);
-    if (models)
+    if (models) {
         put_models(models, out);
+        put_state_caches(models, out);
+    }
     put_process(m, out);
     mem_free(routes);
 }

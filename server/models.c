@@ -17,7 +17,7 @@
 
 struct loading {
     struct model *model;
-    const char *cpu;
+    const struct seq_load_options *options;
     enum err_code code;
     struct err err;
     pthread_t thread;
@@ -27,9 +27,8 @@ struct loading {
 static void *load(void *arg)
 {
     struct loading *l = arg;
-    struct seq_load_options opt = {.cpu = l->cpu};
     uint64_t start = clock_us();
-    l->code = seq_model_load(l->model->dir, &opt, &l->model->seq, &l->err);
+    l->code = seq_model_load(l->model->dir, l->options, &l->model->seq, &l->err);
     if (l->code == ERR_OK)
         l->model->info = seq_model_info(l->model->seq);
     l->model->load_us = clock_us() - start;
@@ -73,7 +72,8 @@ static enum err_code name_all(struct models *m, const char *const *dirs, struct 
 
 /* All at once, one thread each; a thread that can't be started is done here. The first
  * failure in the order of the folders is reported. */
-static enum err_code load_all(struct models *m, const char *cpu, struct err *err)
+static enum err_code load_all(struct models *m, const struct seq_load_options *options,
+                              struct err *err)
 {
     struct loading *l = mem_zero(m->n, sizeof *l);
     enum err_code code = ERR_OK;
@@ -81,7 +81,7 @@ static enum err_code load_all(struct models *m, const char *cpu, struct err *err
         return err_set(err, ERR_NOMEM, "out of memory for loading models");
     for (size_t i = 0; i < m->n; i++) {
         l[i].model = &m->at[i];
-        l[i].cpu = cpu;
+        l[i].options = options;
         l[i].started = m->n > 1 && pthread_create(&l[i].thread, NULL, load, &l[i]) == 0;
         if (!l[i].started)
             load(&l[i]);
@@ -123,8 +123,9 @@ static void order(struct models *m, const char *prefer)
     }
 }
 
-enum err_code models_load(const char *const *dirs, size_t n, const char *cpu,
-                          const char *prefer, struct models **out, struct err *err)
+enum err_code models_load(const char *const *dirs, size_t n,
+                          const struct seq_load_options *options, const char *prefer,
+                          struct models **out, struct err *err)
 {
     struct models *m = mem_zero(1, sizeof *m);
     if (!m)
@@ -138,7 +139,7 @@ enum err_code models_load(const char *const *dirs, size_t n, const char *cpu,
     if (code == ERR_OK)
         code = name_all(m, dirs, err);
     if (code == ERR_OK)
-        code = load_all(m, cpu, err);
+        code = load_all(m, options, err);
     if (code != ERR_OK) {
         models_free(m);
         return code;

@@ -26,9 +26,9 @@ struct models {
 
 /* Loads all folders at once. Two folders of one name are refused. `prefer` lists names
  * separated by commas; a name that isn't loaded is skipped. */
-enum err_code models_load(const char *const *dirs, size_t n, const char *cpu,
-                          const char *prefer, struct models **out,
-                          struct err *err) MUST_CHECK;
+enum err_code models_load(const char *const *dirs, size_t n,
+                          const struct seq_load_options *options, const char *prefer,
+                          struct models **out, struct err *err) MUST_CHECK;
 void models_free(struct models *m);
 
 /* The model for a request: `name` (n bytes), or the task's default if name is NULL.

@@ -69,6 +69,9 @@ static const struct option TABLE[] = {
     {"attention-max-values", OPTION_INT, AT(attention_max_values), "1048576", 1, GIB,
      NULL,
      "numbers in one attention reply; more are answered 413 before any is computed"},
+    {"state-cache-mb", OPTION_INT, AT(state_cache_mb), "64", 0, 1048576, NULL,
+     "MiB for each language model to remember texts by, so that one that has grown costs "
+     "its new tokens only; 0 = none"},
     {"header-timeout-ms", OPTION_INT, AT(header_timeout_ms), "10000", 10, 3600000, NULL,
      "from the connection to the end of the first request's headers"},
     {"body-timeout-ms", OPTION_INT, AT(body_timeout_ms), "20000", 10, 3600000, NULL,

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static enum err_code nothing(struct server *s, const struct request *q,
@@ -190,6 +191,66 @@ START_TEST(threads_lose_no_count)
 }
 END_TEST
 
+/* The value of a sample line, which must be there. */
+static unsigned long long value_of(const char *all, const char *sample)
+{
+    const char *at = strstr(all, sample);
+    ck_assert_msg(at && at[strlen(sample)] == ' ', "lacks %s", sample);
+    return strtoull(at + strlen(sample), NULL, 10);
+}
+
+START_TEST(kept_states_are_counted_for_models_that_keep_any)
+{
+    static const char *const dirs[] = {"tests/fixtures/models/tiny-gpt2",
+                                       "tests/fixtures/models/tiny-bert"};
+    static struct seq_next_result result;
+    struct seq_load_options options = {.state_cache_bytes = 1 << 20};
+    struct models *models = NULL;
+    struct seq_worker *w = NULL;
+    struct err err = {0};
+    struct metrics *m = new_metrics();
+    ck_assert_int_eq(models_load(dirs, 2, &options, "", &models, &err), ERR_OK);
+    ck_assert_int_eq(seq_worker_new(NULL, &w, &err), ERR_OK);
+    static const char *const texts[] = {"the cat", "the cat sat"};
+    size_t tokens = 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct seq_tokens t = {0};
+        const struct seq_model *gpt2 = models->at[0].seq;
+        ck_assert_int_eq(seq_tokenize(gpt2, SEQ_NEXT_WORD, texts[i], strlen(texts[i]),
+                                      SEQ_WHOLE, &t, &err),
+                         ERR_OK);
+        struct seq_next_request q = {.tokens = &t, .top_k = 1, .prefix = ""};
+        ck_assert_int_eq(seq_next_word(gpt2, w, 1, &q, &result, &err), ERR_OK);
+        tokens += t.n;
+        seq_tokens_done(&t);
+    }
+    struct buf out = {0};
+    metrics_write(m, models, 0, &out);
+    buf_put(&out, "", 1);
+    ck_assert(!out.failed);
+    has(out.at, "\nseqd_state_cache_hits_total{model=\"tiny-gpt2\"} 1\n");
+    has(out.at, "\nseqd_state_cache_misses_total{model=\"tiny-gpt2\"} 1\n");
+    has(out.at, "\nseqd_state_cache_evictions_total{model=\"tiny-gpt2\"} 0\n");
+    has(out.at, "\nseqd_state_cache_states{model=\"tiny-gpt2\"} 1\n");
+    has(out.at, "\nseqd_state_cache_max_bytes{model=\"tiny-gpt2\"} 1048576\n");
+    has(out.at, "\n# TYPE seqd_state_cache_bytes gauge\n");
+    unsigned long long
+        bytes = value_of(out.at, "\nseqd_state_cache_bytes{model=\"tiny-gpt2\"}"),
+        reused = value_of(out.at,
+                          "\nseqd_state_cache_reused_tokens_total{model=\"tiny-gpt2\"}"),
+        computed = value_of(
+            out.at, "\nseqd_state_cache_computed_tokens_total{model=\"tiny-gpt2\"}");
+    ck_assert(bytes > 0 && bytes <= 1048576);
+    ck_assert_uint_gt(reused, 1);
+    ck_assert_uint_eq(reused + computed, tokens);
+    ck_assert_ptr_null(strstr(out.at, "state_cache_hits_total{model=\"tiny-bert\"}"));
+    buf_done(&out);
+    seq_worker_free(w);
+    models_free(models);
+    metrics_free(m);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {requests_are_counted_by_route_and_status,
@@ -197,6 +258,7 @@ int main(void)
                                   models_are_listed_with_escaped_labels,
                                   the_text_keeps_the_formats_rules,
                                   threads_lose_no_count,
+                                  kept_states_are_counted_for_models_that_keep_any,
                                   NULL};
     return suite_run("metrics", tests, 30);
 }
