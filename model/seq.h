@@ -15,6 +15,7 @@
 #define SEQ_H
 
 #include "model/base/arena.h"
+#include "model/base/breaks.h"
 #include "model/base/crew.h"
 #include "model/base/err.h"
 #include "model/base/json_scan.h"
@@ -153,6 +154,9 @@ enum err_code seq_check(const char *dir, const struct seq_load_options *opt,
 enum err_code seq_worker_new(struct crew *crew, struct seq_worker **out,
                              struct err *err) MUST_CHECK;
 void seq_worker_free(struct seq_worker *w);
+/* What calls with this worker ask between their parts; borrowed, NULL = nothing. A call
+ * that is told to stop returns ERR_STOPPED; the states it was given must be reset. */
+void seq_worker_breaks(struct seq_worker *w, const struct breaks *b);
 /* Highest number of scratch bytes this worker has used. */
 size_t seq_worker_peak(const struct seq_worker *w);
 

@@ -26,7 +26,8 @@ struct job_kind {
     size_t batch_most; /* jobs in one batch, 0 = as many as the scheduler's limits let */
     /* On a worker, without locks. n >= 1 jobs of this kind and one model. Fills `reply`,
      * or `err`, and the timings of every one of them. One that takes long looks at
-     * job_is_gone now and then and leaves such a job with ERR_STOPPED. */
+     * job_is_gone now and then and leaves such a job with ERR_STOPPED, as it does with
+     * all when w is told to stop (base/breaks.h). */
     void (*run)(struct job **jobs, size_t n, struct seq_worker *w);
     void (*free)(struct job *job); /* the whole struct, its reply included */
 };

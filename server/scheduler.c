@@ -8,6 +8,19 @@
 #include "model/seq.h"
 #include "server/clock.h"
 
+/* Jobs by length, each class four times as long as the one before. A batch holds jobs of
+ * one class, so that none of them waits for one much longer than itself. */
+enum { N_CLASSES = 5, SHORTEST_COST = 64, CLASS_FACTOR = 4 };
+
+/* An older job goes first, but each token counts as having come so much later, up to a
+ * limit: nobody is overtaken by what comes much later than itself. */
+enum { TOKEN_US = 100, TOKENS_COUNTED = 2048 };
+
+/* Waiting jobs of one class, oldest first. */
+struct queue {
+    struct job *head, **tail;
+};
+
 struct scheduler {
     struct scheduler_limits limits; /* fixed before threads start */
     struct metrics *metrics;
@@ -18,42 +31,89 @@ struct scheduler {
     pthread_mutex_t lock;
     pthread_cond_t drained; /* the last job is finished and workers are stopping */
 
-    struct job *head, **tail; /* under lock from here on */
-    size_t depth;             /* jobs in the list */
-    size_t n_running;         /* jobs taken out of it and not finished yet */
+    struct queue queues[N_CLASSES]; /* under lock from here on */
+    size_t depth;                   /* jobs in them */
+    size_t n_running;               /* jobs taken out of them and not finished yet */
     bool stopping;
+
+    /* One bit for each class that waits: written under the lock, and read without it by
+     * who would like to know whether taking the lock pays. */
+    atomic_uint waiting;
+    /* Running jobs are given up as well; only ever goes up. */
+    atomic_bool giving_up;
+    atomic_size_t n_given_up; /* of those that ran */
 };
 
 /* ---- the queue ------------------------------------------------------------------- */
 
-static void append_locked(struct scheduler *s, struct job *job)
+static size_t class_of(const struct job *job)
 {
-    job->next = NULL;
-    *s->tail = job;
-    s->tail = &job->next;
-    s->depth++;
+    size_t class = 0;
+    for (size_t most = SHORTEST_COST; job->cost > most && class + 1 < N_CLASSES; class ++)
+        most *= CLASS_FACTOR;
+    return class;
 }
 
-/* Unlinks the job that *link points at. */
-static struct job *unlink_locked(struct scheduler *s, struct job **link)
+/* The job with the least of these goes first. */
+static uint64_t turn_of(const struct job *job)
+{
+    uint64_t tokens = job->cost < TOKENS_COUNTED ? job->cost : TOKENS_COUNTED;
+    return job->queued_us + tokens * TOKEN_US;
+}
+
+static void queues_clear_locked(struct scheduler *s)
+{
+    for (size_t c = 0; c < N_CLASSES; c++)
+        s->queues[c] = (struct queue){.tail = &s->queues[c].head};
+    s->depth = 0;
+    atomic_store(&s->waiting, 0);
+}
+
+static void append_locked(struct scheduler *s, struct job *job)
+{
+    size_t class = class_of(job);
+    struct queue *q = &s->queues[class];
+    job->next = NULL;
+    *q->tail = job;
+    q->tail = &job->next;
+    s->depth++;
+    atomic_fetch_or(&s->waiting, 1u << class);
+}
+
+/* Unlinks the job that *link, of this class, points at. */
+static struct job *unlink_locked(struct scheduler *s, size_t class, struct job **link)
 {
     struct job *job = *link;
     *link = job->next;
     if (!job->next)
-        s->tail = link;
+        s->queues[class].tail = link;
+    if (!s->queues[class].head)
+        atomic_fetch_and(&s->waiting, ~(1u << class));
     job->next = NULL;
     s->depth--;
     return job;
 }
 
-/* Moves the oldest job and all that can run with it to a list; returns how many. */
-static size_t take_batch_locked(struct scheduler *s, struct job **batch)
+/* Which of the classes below `end` goes first; `end` if none waits. */
+static size_t next_class_locked(const struct scheduler *s, size_t end)
+{
+    size_t best = end;
+    for (size_t c = 0; c < end; c++)
+        if (s->queues[c].head &&
+            (best == end || turn_of(s->queues[c].head) < turn_of(s->queues[best].head)))
+            best = c;
+    return best;
+}
+
+/* Moves the oldest job of a class and all that can run with it to a list; returns how
+ * many. */
+static size_t take_batch_locked(struct scheduler *s, size_t class, struct job **batch)
 {
     size_t n = 0, cost = 0;
-    const struct job *first = s->head;
-    struct job **link = &s->head;
+    struct job **link = &s->queues[class].head;
+    const struct job *first = *link;
     size_t most = s->limits.batch_jobs;
-    if (first && first->kind->batch_most && first->kind->batch_most < most)
+    if (first->kind->batch_most && first->kind->batch_most < most)
         most = first->kind->batch_most;
     while (*link && n < most) {
         struct job *job = *link;
@@ -65,7 +125,7 @@ static size_t take_batch_locked(struct scheduler *s, struct job **batch)
         if (!fits)
             break; /* in order: a long one is not overtaken for ever by short ones */
         cost += job->cost;
-        batch[n++] = unlink_locked(s, link);
+        batch[n++] = unlink_locked(s, class, link);
         if (cost >= s->limits.batch_cost)
             break;
     }
@@ -155,22 +215,31 @@ static size_t drop_dead(struct scheduler *s, struct job **batch, size_t n)
     return kept;
 }
 
-void scheduler_sweep(struct scheduler *s)
+/* Moves the jobs of a class that nobody wants any more to *end; returns how many. */
+static size_t sweep_locked(struct scheduler *s, size_t class, struct job ***end)
 {
-    /* Jobs leave the list first: `finish` must not run under the lock. */
-    struct job *list = NULL, **end = &list;
     size_t n = 0;
     uint64_t now = clock_us();
-    pthread_mutex_lock(&s->lock);
-    for (struct job **link = &s->head; *link;) {
+    for (struct job **link = &s->queues[class].head; *link;) {
         if (is_late(*link, now) || job_is_gone(*link)) {
-            *end = unlink_locked(s, link);
-            end = &(*end)->next;
+            **end = unlink_locked(s, class, link);
+            *end = &(**end)->next;
             n++;
         } else {
             link = &(*link)->next;
         }
     }
+    return n;
+}
+
+void scheduler_sweep(struct scheduler *s)
+{
+    /* Jobs leave the queues first: `finish` must not run under the lock. */
+    struct job *list = NULL, **end = &list;
+    size_t n = 0;
+    pthread_mutex_lock(&s->lock);
+    for (size_t c = 0; c < N_CLASSES; c++)
+        n += sweep_locked(s, c, &end);
     s->n_running += n;
     pthread_mutex_unlock(&s->lock);
     for (struct job *next; list; list = next) {
@@ -181,20 +250,48 @@ void scheduler_sweep(struct scheduler *s)
         left_running(s, n);
 }
 
-/* ---- workers --------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------- */
 
-/* Its kind saw that nobody waits for it any more. */
+/* A batch on its way through a worker. */
+struct lane {
+    struct worker *worker;
+    struct seq_worker *seq;
+    struct breaks breaks; /* what seq asks */
+    struct job **batch;   /* [limits.batch_jobs] */
+    size_t n;             /* jobs in it; fixed while they run */
+};
+
+/* What a worker's thread owns; made before it starts. In the pauses of a batch it runs
+ * shorter jobs, which are not paused themselves. */
+struct worker {
+    struct scheduler *s;
+    pthread_t thread; /* its own idea of it */
+    struct lane usual, shorter;
+    size_t class;       /* of what is in the usual lane */
+    uint64_t start_us;  /* of that */
+    uint64_t paused_us; /* how long it was, so far */
+};
+
+/* Its kind left off, because it was told to stop or saw that the client has gone. */
 static void left_off(struct scheduler *s, struct job *job)
 {
-    job->end = JOB_ABANDONED;
-    if (s->metrics)
+    bool given_up = atomic_load(&s->giving_up) && !job_is_gone(job);
+    job->end = given_up ? JOB_STOPPED : JOB_ABANDONED;
+    if (given_up) {
+        atomic_fetch_add(&s->n_given_up, 1);
+        job->err = (struct err){0};
+        err_set(&job->err, ERR_STOPPED, "the server is stopping");
+    }
+    if (s->metrics && given_up)
+        metrics_reject(s->metrics, METRICS_REJECT_STOPPING);
+    else if (s->metrics)
         metrics_abandoned(s->metrics);
 }
 
-static void run_batch(struct scheduler *s, struct job **batch, size_t taken,
-                      struct seq_worker *worker)
+static void run_batch(struct scheduler *s, struct lane *lane, size_t taken)
 {
-    size_t n = drop_dead(s, batch, taken);
+    struct job **batch = lane->batch;
+    size_t n = lane->n = drop_dead(s, batch, taken);
     uint64_t now = clock_us();
     for (size_t i = 0; i < n; i++) {
         batch[i]->queue_us = now - batch[i]->queued_us;
@@ -203,7 +300,7 @@ static void run_batch(struct scheduler *s, struct job **batch, size_t taken,
     if (n) {
         if (s->metrics)
             metrics_batch(s->metrics, n);
-        batch[0]->kind->run(batch, n, worker);
+        batch[0]->kind->run(batch, n, lane->seq);
         for (size_t i = 0; i < n; i++) {
             if (batch[i]->err.code == ERR_STOPPED)
                 left_off(s, batch[i]);
@@ -213,45 +310,117 @@ static void run_batch(struct scheduler *s, struct job **batch, size_t taken,
     left_running(s, taken);
 }
 
+/* ---- breaks of a running batch --------------------------------------------------- */
+
+/* Nobody waits for any of them any more, or time is over. */
+static bool is_unwanted(void *arg)
+{
+    const struct lane *lane = arg;
+    size_t n_gone = 0;
+    while (n_gone < lane->n && job_is_gone(lane->batch[n_gone]))
+        n_gone++;
+    return n_gone == lane->n || atomic_load(&lane->worker->s->giving_up);
+}
+
+/* Shorter jobs take half of a worker's time at most. */
+static bool may_pause(const struct worker *w, uint64_t now_us)
+{
+    return now_us - w->start_us >= 2 * w->paused_us;
+}
+
+/* Runs shorter jobs that wait, unless a worker is free to do that. */
+static void run_shorter(void *arg)
+{
+    struct lane *lane = arg;
+    struct worker *w = lane->worker;
+    struct scheduler *s = w->s;
+    uint64_t now;
+    if (!(atomic_load(&s->waiting) & ((1u << w->class) - 1)) || crew_idle(s->crew) ||
+        !pthread_equal(pthread_self(), w->thread) || !may_pause(w, now = clock_us()))
+        return;
+    pthread_mutex_lock(&s->lock);
+    size_t class = next_class_locked(s, w->class);
+    size_t n = class < w->class ? take_batch_locked(s, class, w->shorter.batch) : 0;
+    pthread_mutex_unlock(&s->lock);
+    if (n == 0)
+        return;
+    run_batch(s, &w->shorter, n);
+    w->paused_us += clock_us() - now;
+}
+
+/* ---- workers --------------------------------------------------------------------- */
+
 /* Asked by the crew before it lets a worker sleep. */
 static bool still_idle(void *arg)
 {
     struct scheduler *s = arg;
     pthread_mutex_lock(&s->lock);
-    bool idle = !s->head && !s->stopping;
+    bool idle = s->depth == 0 && !s->stopping;
     pthread_mutex_unlock(&s->lock);
     return idle;
 }
 
-/* What a worker owns; made before its thread starts. */
-struct worker {
-    struct scheduler *s;
-    struct seq_worker *seq;
-    struct job **batch; /* [limits.batch_jobs] */
-};
+static void lane_done(struct lane *lane)
+{
+    seq_worker_free(lane->seq);
+    mem_free(lane->batch);
+}
+
+static enum err_code lane_init(struct lane *lane, struct worker *w,
+                               void (*pause)(void *arg), struct err *err)
+{
+    lane->worker = w;
+    lane->batch = mem_zero(w->s->limits.batch_jobs, sizeof(struct job *));
+    if (!lane->batch)
+        return err_set(err, ERR_NOMEM, "out of memory for a worker");
+    enum err_code code = seq_worker_new(w->s->crew, &lane->seq, err);
+    if (code != ERR_OK)
+        return code;
+    lane->breaks = (struct breaks){lane, is_unwanted, pause};
+    seq_worker_breaks(lane->seq, &lane->breaks);
+    return ERR_OK;
+}
 
 static void worker_free(struct worker *w)
 {
     if (!w)
         return;
-    seq_worker_free(w->seq);
-    mem_free(w->batch);
+    lane_done(&w->usual);
+    lane_done(&w->shorter);
     mem_free(w);
+}
+
+/* Takes the batch whose turn it is, if any; returns the number of jobs. */
+static size_t take_next_locked(struct worker *w)
+{
+    struct scheduler *s = w->s;
+    w->class = next_class_locked(s, N_CLASSES);
+    if (w->class == N_CLASSES)
+        return 0;
+    return take_batch_locked(s, w->class, w->usual.batch);
+}
+
+static void run_next(struct worker *w, size_t n)
+{
+    w->start_us = clock_us();
+    w->paused_us = 0;
+    run_batch(w->s, &w->usual, n);
 }
 
 static void *work(void *arg)
 {
     struct worker *w = arg;
     struct scheduler *s = w->s;
+    w->thread = pthread_self();
     for (;;) {
         pthread_mutex_lock(&s->lock);
-        size_t n = s->head ? take_batch_locked(s, w->batch) : 0;
+        size_t n = take_next_locked(w);
         bool stop = n == 0 && s->stopping;
         pthread_mutex_unlock(&s->lock);
         if (stop)
             break;
         if (n)
-            run_batch(s, w->batch, n, w->seq);
+            run_next(w, n);
         else
             crew_assist(s->crew, still_idle, s);
     }
@@ -265,9 +434,9 @@ static enum err_code start_worker(struct scheduler *s, struct err *err)
     if (!w)
         return err_set(err, ERR_NOMEM, "out of memory for a worker");
     w->s = s;
-    w->batch = mem_zero(s->limits.batch_jobs, sizeof(struct job *));
-    enum err_code code = w->batch ? seq_worker_new(s->crew, &w->seq, err)
-                                  : err_set(err, ERR_NOMEM, "out of memory for a worker");
+    enum err_code code = lane_init(&w->usual, w, run_shorter, err);
+    if (code == ERR_OK)
+        code = lane_init(&w->shorter, w, NULL, err);
     if (code == ERR_OK && pthread_create(&s->threads[s->n_started], NULL, work, w) != 0)
         code = err_set(err, ERR_NOMEM, "can't start a worker thread");
     if (code != ERR_OK) {
@@ -300,7 +469,7 @@ enum err_code scheduler_new(const struct scheduler_limits *limits,
     init_locks(s);
     s->limits = *limits;
     s->metrics = metrics;
-    s->tail = &s->head;
+    queues_clear_locked(s);
     s->threads = mem_zero(limits->n_workers, sizeof *s->threads);
     enum err_code code = s->threads
                              ? crew_new(&s->crew, err)
@@ -327,6 +496,19 @@ static void wait_drained_locked(struct scheduler *s, uint64_t timeout_us)
             return;
 }
 
+/* Empties the queues; returns what was in them. */
+static struct job *take_all_locked(struct scheduler *s)
+{
+    struct job *all = NULL, **end = &all;
+    for (size_t c = 0; c < N_CLASSES; c++) {
+        *end = s->queues[c].head;
+        while (*end)
+            end = &(*end)->next;
+    }
+    queues_clear_locked(s);
+    return all;
+}
+
 bool scheduler_stop(struct scheduler *s, uint64_t timeout_us)
 {
     pthread_mutex_lock(&s->lock);
@@ -336,10 +518,8 @@ bool scheduler_stop(struct scheduler *s, uint64_t timeout_us)
         crew_wake(s->crew);
     pthread_mutex_lock(&s->lock);
     wait_drained_locked(s, timeout_us);
-    struct job *rest = s->head;
-    s->head = NULL;
-    s->tail = &s->head;
-    s->depth = 0;
+    atomic_store(&s->giving_up, true);
+    struct job *rest = take_all_locked(s);
     pthread_mutex_unlock(&s->lock);
     bool complete = !rest;
     for (struct job *next; rest; rest = next) {
@@ -349,7 +529,7 @@ bool scheduler_stop(struct scheduler *s, uint64_t timeout_us)
     for (size_t i = 0; i < s->n_started; i++)
         pthread_join(s->threads[i], NULL);
     s->n_started = 0;
-    return complete;
+    return complete && atomic_load(&s->n_given_up) == 0;
 }
 
 void scheduler_free(struct scheduler *s)

@@ -1,8 +1,13 @@
 /* Scheduler: a bounded queue of jobs and the threads that compute.
  *
  * A free worker takes the oldest job and with it all waiting jobs of the same kind and
- * model, up to a token budget; there is no timer that waits for more. Workers without a
- * batch assist those that have one (base/crew.h). Oldest first keeps models fair. */
+ * model that are about as long, up to a token budget; there is no timer that waits for
+ * more. Workers without a batch assist those that have one (base/crew.h).
+ *
+ * Short jobs don't stand behind long ones: each token of a job counts as if it had come a
+ * little later, and when all workers are busy, one whose batch is long runs shorter jobs
+ * in its pauses (base/breaks.h). Long ones don't starve: the handicap has a limit, and
+ * pauses take half of a worker's time at most. Oldest first keeps models fair. */
 #ifndef SERVER_SCHEDULER_H
 #define SERVER_SCHEDULER_H
 
@@ -42,8 +47,9 @@ size_t scheduler_depth(struct scheduler *s);
 void scheduler_sweep(struct scheduler *s);
 
 /* No job is taken any more; what was taken is finished. Returns when all of it is, or
- * after timeout_us: jobs still waiting are then finished with ERR_STOPPED, running ones
- * are waited for. True if nothing was given up. The workers are gone afterwards. */
+ * after timeout_us: jobs still waiting are then finished with ERR_STOPPED, and so are
+ * running ones as soon as their computation asks (base/breaks.h). True if nothing was
+ * given up. The workers are gone afterwards. */
 bool scheduler_stop(struct scheduler *s, uint64_t timeout_us);
 void scheduler_free(struct scheduler *s); /* after scheduler_stop; NULL is fine */
 

@@ -34,7 +34,7 @@ struct crew {
     pthread_cond_t left;   /* a member left a loop */
 
     struct loop *loops; /* under lock from here on; writes also bump `events` */
-    unsigned wakes;
+    atomic_uint wakes;  /* written under lock, read freely by who is in a loop */
 
     /* Members inside crew_assist with nothing to do: crew_for reads it to decide whether
      * posting pays. A stale value only costs time. */
@@ -65,17 +65,18 @@ void crew_free(struct crew *c)
     mem_free(c);
 }
 
-static void take_slices(struct loop *l)
+static void take_slice(struct loop *l, size_t first)
 {
-    for (;;) {
-        size_t first = atomic_fetch_add(&l->next, l->grain);
-        if (first >= l->n)
-            return;
-        size_t last = l->n - first > l->grain ? first + l->grain : l->n;
-        l->fn(l->arg, first, last);
-    }
+    size_t last = l->n - first > l->grain ? first + l->grain : l->n;
+    l->fn(l->arg, first, last);
 }
 
+static void take_slices(struct loop *l)
+{
+    size_t first;
+    while ((first = atomic_fetch_add(&l->next, l->grain)) < l->n)
+        take_slice(l, first);
+}
 static void post(struct crew *c, struct loop *l)
 {
     pthread_mutex_lock(&c->lock);
@@ -104,9 +105,14 @@ static void withdraw(struct crew *c, struct loop *l)
     pthread_mutex_unlock(&c->lock);
 }
 
+bool crew_idle(const struct crew *c)
+{
+    return c && atomic_load(&c->n_idle) > 0;
+}
+
 void crew_for(struct crew *c, size_t n, size_t grain, crew_fn fn, void *arg)
 {
-    if (!c || n <= grain || atomic_load(&c->n_idle) == 0) {
+    if (n <= grain || !crew_idle(c)) {
         if (n)
             fn(arg, 0, n);
         return;
@@ -137,12 +143,18 @@ static bool spin(struct crew *c, unsigned seen)
     return false;
 }
 
+/* A helper's share: until there is no slice left, or something better to do. */
+static void help(struct crew *c, struct loop *l, unsigned wakes)
+{
+    size_t first;
+    while (atomic_load(&c->wakes) == wakes &&
+           (first = atomic_fetch_add(&l->next, l->grain)) < l->n)
+        take_slice(l, first);
+}
+
 void crew_assist(struct crew *c, bool (*still_idle)(void *arg), void *arg)
 {
-    unsigned seen = atomic_load(&c->events);
-    pthread_mutex_lock(&c->lock);
-    unsigned wakes = c->wakes;
-    pthread_mutex_unlock(&c->lock);
+    unsigned seen = atomic_load(&c->events), wakes = atomic_load(&c->wakes);
     /* A job that arrives after this question calls crew_wake, which changes `wakes`. */
     if (!still_idle(arg))
         return;
@@ -150,7 +162,7 @@ void crew_assist(struct crew *c, bool (*still_idle)(void *arg), void *arg)
     spin(c, seen);
     pthread_mutex_lock(&c->lock);
     struct loop *l;
-    while (!(l = open_loop(c)) && c->wakes == wakes)
+    while (!(l = open_loop(c)) && atomic_load(&c->wakes) == wakes)
         pthread_cond_wait(&c->posted, &c->lock);
     if (l)
         atomic_fetch_add(&l->helpers, 1);
@@ -158,7 +170,7 @@ void crew_assist(struct crew *c, bool (*still_idle)(void *arg), void *arg)
     atomic_fetch_sub(&c->n_idle, 1);
     if (!l)
         return;
-    take_slices(l);
+    help(c, l, wakes);
     pthread_mutex_lock(&c->lock);
     atomic_fetch_sub(&l->helpers, 1);
     pthread_cond_broadcast(&c->left);
@@ -168,7 +180,7 @@ void crew_assist(struct crew *c, bool (*still_idle)(void *arg), void *arg)
 void crew_wake(struct crew *c)
 {
     pthread_mutex_lock(&c->lock);
-    c->wakes++;
+    atomic_fetch_add(&c->wakes, 1);
     atomic_fetch_add(&c->events, 1);
     pthread_cond_broadcast(&c->posted);
     pthread_mutex_unlock(&c->lock);

@@ -245,6 +245,7 @@ static void run_lanes(void *arg, size_t first, size_t last)
             struct group g = group_of(l->a, b);
             size_t chunks = chunk_count(&g), n = l->a->K * chunks;
             for (; i < n; i += l->n) {
+                breaks_pause(l->x->breaks);
                 g.kv = i / chunks;
                 run_chunk(l, &g, i % chunks, l->lane + lane * lane_floats(&l->size));
             }

@@ -245,7 +245,7 @@ static void run(struct pass *p, float *y)
     embed(p);
     if (d->rope.half)
         rope_turns(&d->rope, p->batch, p->x, p->buf[BUF_TURNS]);
-    for (size_t i = 0; i < c->n_layers; i++) {
+    for (size_t i = 0; i < c->n_layers && !breaks_stop(p->x->breaks); i++) {
         layer_trace_hidden(&d->net, p->batch, p->x, i, c->width, x);
         run_block(p, i, !all && i + 1 == c->n_layers);
     }
@@ -303,7 +303,8 @@ static enum err_code decoder_forward(const struct net *n, const struct net_batch
         rc = reserve(&p, err);
     if (rc == ERR_OK) {
         run(&p, y);
-        for (size_t b = 0; batch->states && b < batch->B; b++)
+        rc = layer_outcome(x, err);
+        for (size_t b = 0; rc == ERR_OK && batch->states && b < batch->B; b++)
             cache_advance(cache_of(batch, b), length_of(&p, b));
     }
     arena_rewind(x->tmp, mark);

@@ -115,7 +115,7 @@ static void run(struct encoder_pass *p, const size_t *picks, enum net_want want,
     bool traced = trace && (trace->attention || trace->hidden);
     size_t L = m->net.cfg.n_layers, D = m->net.cfg.width;
     m->embed(p);
-    for (size_t i = 0; i < L; i++) {
+    for (size_t i = 0; i < L && !breaks_stop(p->exec->breaks); i++) {
         layer_trace_hidden(&m->net, p->batch, p->exec, i, D, p->x);
         m->block(p, i, !traced && i + 1 == L ? picks : NULL);
     }
@@ -177,6 +177,7 @@ static enum err_code encoder_forward(const struct net *n, const struct net_batch
         p.s = buf[BUF_S];
         p.extra = buf[BUF_EXTRA];
         run(&p, find_picks(&p, want, (size_t *)(void *)buf[BUF_PICKS]), want, y);
+        rc = layer_outcome(x, err);
     }
     arena_rewind(x->tmp, mark);
     return rc;

@@ -42,16 +42,24 @@ void mlp_done(struct mlp *m)
 
 /* ---- splitting ------------------------------------------------------------------- */
 
-/* What one slice should take: handing it over costs a few microseconds. */
-enum { SLICE_NS = 50000 };
+/* What one slice should take: handing it over costs a few microseconds. A thread that has
+ * no help takes more of them at a time, and a pause in between. */
+enum { SLICE_NS = 50000, PAUSE_SLICES = 4 };
 
 void layer_rows(struct exec *x, size_t n, size_t ns, crew_fn fn, void *arg)
 {
     size_t grain = SLICE_NS / (ns ? ns : 1) + 1;
-    if (!x->crew || n / 2 < grain)
+    bool alone = !crew_idle(x->crew);
+    if (n / 2 < grain || (alone && !x->breaks)) {
         fn(arg, 0, n);
-    else
+    } else if (!alone) {
         crew_for(x->crew, n, grain, fn, arg);
+    } else {
+        for (size_t i = 0; i < n; i += PAUSE_SLICES * grain) {
+            breaks_pause(x->breaks);
+            fn(arg, i, n - i > PAUSE_SLICES * grain ? i + PAUSE_SLICES * grain : n);
+        }
+    }
 }
 
 /* ---- products -------------------------------------------------------------------- */
@@ -243,6 +251,12 @@ enum err_code layer_check(const struct net *n, const struct net_batch *batch,
                            (int)batch->ids[t], n->cfg.vocab);
     *longest = most;
     return ERR_OK;
+}
+
+enum err_code layer_outcome(const struct exec *x, struct err *err)
+{
+    return breaks_stop(x->breaks) ? err_set(err, ERR_STOPPED, "the pass was stopped")
+                                  : ERR_OK;
 }
 
 size_t layer_pick_floats(size_t B)

@@ -2,8 +2,9 @@
  * exec; nothing here allocates.
  *
  * Each function splits its work over the idle members of x->crew where a slice is worth
- * handing over (some 50 us); every output element is computed whole by one thread, so the
- * bits are the same however it was split. */
+ * handing over (some 50 us), or pauses between slices if there are none; every output
+ * element is computed whole by one thread, so the bits are the same however it was split.
+ */
 #ifndef SEQ_NETS_LAYERS_H
 #define SEQ_NETS_LAYERS_H
 
@@ -86,6 +87,9 @@ enum err_code layer_take(struct arena *a, const size_t *floats, size_t n, float 
 enum err_code layer_check(const struct net *n, const struct net_batch *batch,
                           const struct exec *x, size_t *longest,
                           struct err *err) MUST_CHECK;
+
+/* What a pass returns in the end. */
+enum err_code layer_outcome(const struct exec *x, struct err *err) MUST_CHECK;
 
 /* Keeps one row of each sequence, which is all that is asked for: row starts[b]+picks[b]
  * of x [T,D] becomes row b. The picks may lie in scratch of that many floats. */

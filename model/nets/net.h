@@ -4,6 +4,7 @@
 #define SEQ_NETS_NET_H
 
 #include "model/base/arena.h"
+#include "model/base/breaks.h"
 #include "model/base/crew.h"
 #include "model/base/err.h"
 #include "model/kernels/kernels.h"
@@ -35,8 +36,9 @@ struct net_batch {
 struct exec {
     const struct kernels *k; /* the net's own */
     struct arena *tmp;
-    struct crew *crew;         /* may be NULL */
-    const struct trace *trace; /* may be NULL */
+    struct crew *crew;           /* may be NULL */
+    const struct breaks *breaks; /* may be NULL */
+    const struct trace *trace;   /* may be NULL */
 };
 
 enum net_want {
@@ -53,7 +55,8 @@ struct net_ops {
     /* ERR_LIMIT past the context, ERR_INPUT for an id or type out of range, ERR_TASK for
      * rows this net doesn't make (NET_LABELS without classifier or on states, rows of a
      * net whose head is a classifier), ERR_NOMEM when a cache can't grow, ERR_BUG on a
-     * short arena: states are then as before. */
+     * short arena: states are then as before. ERR_STOPPED as x->breaks told it to: they
+     * must be reset. */
     enum err_code (*forward)(const struct net *n, const struct net_batch *batch,
                              enum net_want want, float *y, struct exec *x,
                              struct err *err);

@@ -199,6 +199,9 @@ static void run_one_way(const struct pass *p)
     float *x = p->buf[BUF_X];
     move_states(p, true);
     for (size_t t0 = 0; t0 < lineup_longest(&p->line); t0 = c.t1) {
+        breaks_pause(p->x->breaks);
+        if (breaks_stop(p->x->breaks))
+            return;
         c = next_chunk(p, t0, false);
         size_t rows = embed_chunk(p, &c, x);
         trace_hidden(p, &c, 0, n->net.cfg.width, x);
@@ -253,6 +256,9 @@ static void run_direction(const struct layer_job *j, size_t direction, struct ex
         memset(r.c, 0, B * H * sizeof(float));
     struct lineup_chunk c;
     for (size_t t0 = 0; t0 < lineup_longest(&p->line); t0 = c.t1) {
+        breaks_pause(x->breaks);
+        if (breaks_stop(x->breaks))
+            return;
         c = next_chunk(p, t0, direction == 1);
         rows = j->in ? lineup_gather(&c, in, j->in, r.x) : embed_chunk(p, &c, r.x);
         recurrence_run(&r, &c, rows, x);
@@ -344,6 +350,8 @@ static void run_two_way(const struct pass *p)
             j.out = p->buf[j.layer % 2 ? BUF_OUT_2 : BUF_OUT];
         }
         run_layer(&j);
+        if (breaks_stop(p->x->breaks))
+            return;
         layer_trace_hidden(&p->n->net, p->batch, p->x, j.layer + 1, p->n->net.out_width,
                            j.out);
     }
@@ -382,6 +390,7 @@ enum err_code rnn_forward(const struct net *net, const struct net_batch *batch,
             run_two_way(&p);
         else
             run_one_way(&p);
+        rc = layer_outcome(x, err);
     }
     arena_rewind(x->tmp, mark);
     return rc;

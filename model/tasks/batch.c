@@ -7,7 +7,16 @@
 struct exec model_exec(const struct seq_model *m, struct seq_worker *w,
                        const struct trace *trace)
 {
-    return (struct exec){.k = m->net->k, .tmp = &w->tmp, .crew = w->crew, .trace = trace};
+    return (struct exec){.k = m->net->k,
+                         .tmp = &w->tmp,
+                         .crew = w->crew,
+                         .breaks = w->breaks,
+                         .trace = trace};
+}
+
+void seq_worker_breaks(struct seq_worker *w, const struct breaks *b)
+{
+    w->breaks = b;
 }
 
 /* ---- ragged batches -------------------------------------------------------------- */
@@ -115,7 +124,11 @@ enum err_code model_logits(const struct seq_model *m, struct exec *x, size_t R,
     enum err_code code = ERR_OK;
     for (size_t r = 0; r < R && code == ERR_OK; r += LOGIT_ROWS) {
         size_t some = R - r < LOGIT_ROWS ? R - r : LOGIT_ROWS;
-        code = n->ops->logits(n, some, h + r * n->out_width, rows, x, err);
+        breaks_pause(x->breaks);
+        if (breaks_stop(x->breaks))
+            code = err_set(err, ERR_STOPPED, "stopped before the last word was read");
+        else
+            code = n->ops->logits(n, some, h + r * n->out_width, rows, x, err);
         for (size_t i = 0; i < some && code == ERR_OK; i++)
             each(arg, r + i, rows + i * V);
     }

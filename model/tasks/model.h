@@ -26,6 +26,7 @@ struct seq_model {
 struct seq_worker {
     struct arena tmp;
     struct crew *crew;
+    const struct breaks *breaks; /* NULL: none */
 };
 
 struct seq_state {

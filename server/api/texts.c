@@ -272,13 +272,13 @@ static size_t gather(struct job **jobs, size_t n, struct text_ref *refs)
     return count;
 }
 
-/* Computes the texts at refs, or passes over those of a job that nobody waits for any
- * more; returns how many. */
+/* Computes the texts at refs, or passes over those of a job that has failed or that
+ * nobody waits for any more; returns how many. */
 static size_t compute_next(const struct text_ref *refs, size_t n, size_t most_tokens,
                            struct seq_worker *w)
 {
     struct job *job = &refs[0].job->job;
-    if (!job_is_gone(job)) {
+    if (job->err.code == ERR_OK && !job_is_gone(job)) {
         n = slice(refs, n, most_tokens);
         compute(refs, n, w);
         return n;
@@ -286,7 +286,8 @@ static size_t compute_next(const struct text_ref *refs, size_t n, size_t most_to
     size_t own = 1;
     while (own < n && &refs[own].job->job == job)
         own++;
-    err_set(&job->err, ERR_STOPPED, "the client closed the connection");
+    if (job->err.code == ERR_OK)
+        err_set(&job->err, ERR_STOPPED, "the client closed the connection");
     return own;
 }
 

@@ -226,6 +226,34 @@ START_TEST(a_stop_loses_nothing_that_was_accepted)
 }
 END_TEST
 
+START_TEST(a_running_computation_is_given_up_when_the_stop_has_no_more_time)
+{
+    struct daemon d;
+    const char *const args[] = {"--workers=2", "--max-tokens=10000000",
+                                "--max-body-bytes=100000000", "--stop-timeout-ms=0",
+                                NULL};
+    daemon_start(&d, args);
+    char *body = long_request(8000000); /* for many seconds */
+    struct client c;
+    struct reply r;
+    client_open(&c, d.port);
+    send_request(&c, body);
+    for (int i = 0; i < 20000 && metric(d.port, "seqd_batch_size_count") < 1; i++)
+        usleep(1000);
+    ck_assert_double_ge(metric(d.port, "seqd_batch_size_count"), 1);
+    kill(d.pid, SIGTERM);
+    client_read(&c, &r, false, 60000);
+    ck_assert_int_eq(r.status, 503);
+    json_t *reply = reply_json(&r);
+    ck_assert_str_eq(error_field(reply, "code"), "stopping");
+    json_decref(reply);
+    reply_done(&r);
+    client_close(&c);
+    free(body);
+    ck_assert_int_eq(daemon_wait(&d), 0);
+}
+END_TEST
+
 START_TEST(a_second_signal_stops_at_once)
 {
     struct daemon d;
@@ -256,11 +284,13 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {sixty_four_clients_each_get_their_own_answer,
-                                  a_full_queue_says_so_at_once,
-                                  clients_that_leave_are_dropped_from_the_queue,
-                                  a_stop_loses_nothing_that_was_accepted,
-                                  a_second_signal_stops_at_once,
-                                  NULL};
+    const TTest *const tests[] = {
+        sixty_four_clients_each_get_their_own_answer,
+        a_full_queue_says_so_at_once,
+        clients_that_leave_are_dropped_from_the_queue,
+        a_stop_loses_nothing_that_was_accepted,
+        a_running_computation_is_given_up_when_the_stop_has_no_more_time,
+        a_second_signal_stops_at_once,
+        NULL};
     return suite_run("load", tests, 180);
 }

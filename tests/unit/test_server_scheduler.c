@@ -1,5 +1,6 @@
 /* The scheduler, with work that only notes who ran with whom. */
 #include "server/scheduler.h"
+#include "model/tasks/model.h"
 #include "tests/suite.h"
 
 #include <pthread.h>
@@ -224,6 +225,189 @@ START_TEST(a_batch_ends_at_its_number_of_jobs)
 }
 END_TEST
 
+/* ---- lengths --------------------------------------------------------------------- */
+
+START_TEST(a_batch_holds_jobs_of_about_one_length)
+{
+    struct work first, w[5];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 100, 64, 10000);
+    const size_t costs[] = {10, 500, 64, 900, 65};
+    for (int i = 0; i < 5; i++)
+        push(s, &w[i], &WORDS, &LSTM, costs[i]);
+    ck_assert_uint_eq(scheduler_depth(s), 5);
+    set_gate(false);
+    wait_finished(6);
+    ck_assert_uint_eq(seen.n_batches, 4);
+    ck_assert_uint_eq(w[0].job.batch, 2); /* 10 and 64 */
+    ck_assert_uint_eq(w[2].job.batch, 2);
+    ck_assert_uint_eq(w[1].job.batch, 2); /* 500 and 900 */
+    ck_assert_uint_eq(w[3].job.batch, 2);
+    ck_assert_uint_eq(w[4].job.batch, 1);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+/* Far longer than a long job may be overtaken. */
+enum { AGE_US = 300000 };
+
+START_TEST(a_short_job_overtakes_long_ones_that_have_not_waited_long)
+{
+    struct work first, old, young, brief;
+    memset(&first, 0, sizeof first);
+    memset(&old, 0, sizeof old);
+    memset(&young, 0, sizeof young);
+    memset(&brief, 0, sizeof brief);
+    struct scheduler *s = start_held(&first, 100, 64, 10000);
+    push(s, &old, &WORDS, &BERT, 100000);
+    usleep(AGE_US);
+    push(s, &young, &MAPS, &BERT, 100000);
+    push(s, &brief, &WORDS, &LSTM, 1);
+    bool at_once = brief.job.queued_us - young.job.queued_us < 100000;
+    set_gate(false);
+    wait_finished(4);
+    ck_assert_ptr_eq(seen.batch_model[1], &BERT);
+    ck_assert_ptr_eq(seen.batch_kind[1], &WORDS);
+    if (at_once) /* else this machine was busy elsewhere */
+        ck_assert_ptr_eq(seen.batch_model[2], &LSTM);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+/* ---- breaks ---------------------------------------------------------------------- */
+
+/* Jobs of a kind that does nothing but ask, until the test has seen what it wants. */
+struct asker {
+    struct work work;
+    atomic_bool *until; /* set: enough */
+};
+
+static void run_asking(struct job **jobs, size_t n, struct seq_worker *w)
+{
+    struct asker *a = (struct asker *)jobs[0];
+    while (!atomic_load(a->until)) {
+        breaks_pause(w->breaks);
+        if (!breaks_stop(w->breaks))
+            continue;
+        for (size_t i = 0; i < n; i++)
+            err_set(&jobs[i]->err, ERR_STOPPED, "told to");
+        return;
+    }
+}
+
+static const struct job_kind ASKING = {
+    .name = "asking", .run = run_asking, .free = free_nothing};
+
+/* One worker that runs it: afterwards it is not in the queue any more. */
+static void start_asking(struct scheduler *s, struct asker *a, atomic_bool *until)
+{
+    a->until = until;
+    ck_assert_int_eq(push(s, &a->work, &ASKING, &LSTM, 1000), ERR_OK);
+    while (scheduler_depth(s))
+        usleep(1000);
+}
+
+START_TEST(shorter_jobs_run_in_the_pauses_of_a_long_one)
+{
+    static struct asker a;
+    static struct work w[8], same;
+    atomic_bool enough = false;
+    struct scheduler *s = start(1, 100, 3, 1000);
+    start_asking(s, &a, &enough);
+    push(s, &same, &WORDS, &LSTM, 1000);
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(push(s, &w[i], &WORDS, i % 2 ? &LSTM : &BERT, 1), ERR_OK);
+    wait_finished(8);
+    ck_assert_int_eq(a.work.n_finished, 0);
+    ck_assert_int_eq(same.n_runs, 0); /* no shorter than what is paused */
+    atomic_store(&enough, true);
+    wait_finished(10);
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(w[i].n_runs, 1);
+    ck_assert_int_eq(a.work.job.end, JOB_RAN);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+static void run_slowly(struct job **jobs, size_t n, struct seq_worker *w)
+{
+    (void)w;
+    usleep(20000);
+    for (size_t i = 0; i < n; i++)
+        ((struct work *)jobs[i])->n_runs++;
+}
+
+/* Between two of them the long job works as long as the first took. */
+START_TEST(pauses_take_half_of_a_workers_time_at_most)
+{
+    static const struct job_kind slow = {
+        .name = "slow", .batch_most = 1, .run = run_slowly, .free = free_nothing};
+    static struct asker a;
+    static struct work w[4];
+    atomic_bool enough = false;
+    struct scheduler *s = start(1, 100, 64, 1000);
+    start_asking(s, &a, &enough);
+    for (int i = 0; i < 4; i++)
+        push(s, &w[i], &slow, &LSTM, 1);
+    wait_finished(4);
+    uint64_t end_us = clock_us();
+    atomic_store(&enough, true);
+    wait_finished(5);
+    uint64_t start_us = a.work.job.queued_us + a.work.job.queue_us;
+    ck_assert_uint_ge(end_us - start_us, (3 + 3 + 1) * 20000);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(a_batch_is_told_to_stop_when_all_its_clients_have_gone)
+{
+    static struct asker a[2];
+    struct work first;
+    memset(&first, 0, sizeof first);
+    atomic_bool enough = false, gone[2] = {false, false};
+    struct scheduler *s = start_held(&first, 100, 64, 10000);
+    for (int i = 0; i < 2; i++) {
+        a[i].until = &enough;
+        a[i].work.job.gone = &gone[i];
+        push(s, &a[i].work, &ASKING, &LSTM, 1000);
+    }
+    set_gate(false);
+    while (scheduler_depth(s))
+        usleep(1000);
+    atomic_store(&gone[0], true);
+    usleep(20000);
+    pthread_mutex_lock(&seen.lock);
+    ck_assert_uint_eq(seen.n_finished, 1); /* the other one still waits */
+    pthread_mutex_unlock(&seen.lock);
+    atomic_store(&gone[1], true);
+    wait_finished(3);
+    ck_assert_int_eq(a[0].work.job.end, JOB_ABANDONED);
+    ck_assert_int_eq(a[1].work.job.end, JOB_ABANDONED);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(stop_gives_up_a_running_job_when_its_time_is_over)
+{
+    static struct asker a;
+    atomic_bool never = false;
+    struct scheduler *s = start(2, 100, 64, 1000);
+    start_asking(s, &a, &never);
+    ck_assert(!scheduler_stop(s, 1000));
+    ck_assert_int_eq(a.work.n_finished, 1);
+    ck_assert_int_eq(a.work.job.end, JOB_STOPPED);
+    ck_assert_int_eq(a.work.job.err.code, ERR_STOPPED);
+    ck_assert_str_eq(a.work.job.err.msg, "the server is stopping");
+    scheduler_free(s);
+}
+END_TEST
+
 /* ---- refusing and giving up ------------------------------------------------------ */
 
 START_TEST(a_full_queue_refuses_and_leaves_the_job_to_the_caller)
@@ -383,7 +567,7 @@ static void *push_many(void *arg)
     struct pusher *p = arg;
     for (size_t i = 0; i < EACH; i++) {
         const struct model *m = i % 3 ? &LSTM : &BERT;
-        while (push(p->s, &p->w[i], i % 5 ? &WORDS : &MAPS, m, i % 7) != ERR_OK)
+        while (push(p->s, &p->w[i], i % 5 ? &WORDS : &MAPS, m, i % 7 * 60) != ERR_OK)
             usleep(100);
     }
     return NULL;
@@ -419,6 +603,12 @@ int main(void)
         kinds_do_not_mix_and_may_ask_for_single_jobs,
         a_batch_ends_at_its_token_budget,
         a_batch_ends_at_its_number_of_jobs,
+        a_batch_holds_jobs_of_about_one_length,
+        a_short_job_overtakes_long_ones_that_have_not_waited_long,
+        shorter_jobs_run_in_the_pauses_of_a_long_one,
+        pauses_take_half_of_a_workers_time_at_most,
+        a_batch_is_told_to_stop_when_all_its_clients_have_gone,
+        stop_gives_up_a_running_job_when_its_time_is_over,
         a_full_queue_refuses_and_leaves_the_job_to_the_caller,
         sweep_gives_up_late_and_abandoned_jobs,
         a_worker_drops_whoever_hung_up_or_is_late_before_the_batch,
