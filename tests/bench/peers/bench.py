@@ -99,6 +99,20 @@ def over_http(results, build, work, mode, clock):
         results.add({"part": part, "work": "all rows", "skipped": f"NOT TIMED, {reason}"})
 
 
+def growth(results, bench, build, work, clock):
+    try:
+        for curve in curves.all_curves(bench, build, work, LOAD_S["full"], clock):
+            report.show_curve(curve)
+            results.curves.append(curve)
+    except Disagreement as reason:
+        results.wrong.append(str(reason))
+
+
+def save(saved, work):
+    (work / "bench.json").write_text(json.dumps(saved, indent=1) + "\n")
+    chart.draw(saved, work / "chart.svg")
+
+
 def main(build, work, mode):
     begin, results = time.monotonic(), Results()
     names = [n for n in folders.SIZES if mode == "full" or n != "gpt2-124m"]
@@ -124,16 +138,16 @@ def main(build, work, mode):
     for model in ("lstm-650", "gpt2-30m"):
         results.attempt("next word while typing, 64 tokens", model,
                         lambda: servers.typing_row(build, work, model, ROUNDS[mode]))
+    saved = {"machine": machine(), "mode": mode, "note": note, "load_average": load,
+             "ceilings": ceilings, "rows": results.rows, "curves": results.curves}
+    save(saved, work)
     if mode == "full":
-        results.curves = list(curves.all_curves(bench, build, work, LOAD_S[mode], clock))
+        growth(results, bench, build, work, clock)
     ceiling.close()
     models.close()
     report.show_sum(results.rows)
-    saved = {"machine": machine(), "mode": mode, "note": note, "load_average": load,
-             "ceilings": ceilings, "rows": results.rows, "curves": results.curves,
-             "seconds": time.monotonic() - begin}
-    (work / "bench.json").write_text(json.dumps(saved, indent=1) + "\n")
-    chart.draw(saved, work / "chart.svg")
+    saved["seconds"] = time.monotonic() - begin
+    save(saved, work)
     print(f"{work}/bench.json and chart.svg written, {saved['seconds']:.0f} s")
     for reason in results.wrong:
         print(f"make bench: {reason}", file=sys.stderr)

@@ -19,7 +19,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "weights" / "tools"))
 import model_folder  # noqa: E402
 
-FORMAT = "3"  # of what is made here
+FORMAT = "4"  # of what is made here
 OPSET = 14
 LABELS = {"id2label": {"0": "negative", "1": "positive"}}
 
@@ -222,6 +222,7 @@ def make_gpt2(name, folder, onnx_path):
     inputs = (torch.ones(2, 3, dtype=torch.long), *[torch.zeros(shape) for _ in past])
     export(Decoder(model), inputs, ["input_ids", *past], ["logits", *present], axes,
            onnx_path)
+    fuse(onnx_path, "gpt2", config.n_head, config.n_embd)
 
 
 def make_recurrent(name, folder, onnx_path):

@@ -51,6 +51,17 @@ def show(record):
                 ceiling_of(record))), flush=True)
 
 
+def show_curve(curve):
+    print(f"\n{curve['title']}: {curve['y_label']}")
+    print(line_of(curve["x_label"], curve["x"]))
+    for name, values in curve["series"].items():
+        print(line_of(name, values), flush=True)
+
+
+def line_of(name, values):
+    return f"{name:24}" + "".join(f"{number(v):>8}" for v in values)
+
+
 def show_sum(records):
     timed = [r for r in records if "skipped" not in r]
     reached = sum(r["reached"] for r in timed)
