@@ -5,6 +5,7 @@ Every row is first computed once by all sides; it is timed only if they agree.
 
 import math
 import random
+import statistics
 from dataclasses import dataclass, field
 
 import folders
@@ -202,7 +203,7 @@ def record(row, threads, figures, units):
     ratios = sorted(p / o for p, o in zip(peers[best].runs, ours.runs))
     floors = {k: n * figures[k].median for k, n in units.items()}
     bound = max(floors, key=floors.get)
-    ratio, share = ratios[len(ratios) // 2], floors[bound] / ours.median
+    ratio, share = statistics.median(ratios), floors[bound] / ours.median
     out = {"part": row.part, "work": row.label, "threads": threads, "unit": "s",
            "ours": ours.as_json(), "peer": best,
            "peers": {k: f.as_json() for k, f in peers.items()},

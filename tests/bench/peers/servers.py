@@ -189,7 +189,7 @@ def versus(part, work, unit, figures, bar, more_is_better=False):
     best = (max if more_is_better else min)(figures, key=lambda k: figures[k].median)
     pairs = zip(ours.runs, figures[best].runs)
     ratios = sorted(o / p if more_is_better else p / o for o, p in pairs)
-    ratio = ratios[len(ratios) // 2]
+    ratio = statistics.median(ratios)
     return {"part": part, "work": work, "threads": os.cpu_count(), "unit": unit,
             "ours": ours.as_json(), "peer": best,
             "peers": {k: f.as_json() for k, f in figures.items()},
