@@ -1,5 +1,6 @@
 #include "server/exchange.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -243,9 +244,10 @@ void exchange_timing(const struct exchange *x, char out[EXCHANGE_TIMING_BYTES])
     out[0] = '\0';
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (parts[i].us != UINT64_MAX)
-            n += (size_t)snprintf(out + n, EXCHANGE_TIMING_BYTES - n, "%s%s;dur=%.3f",
-                                  n ? ", " : "", parts[i].name,
-                                  (double)parts[i].us * 1e-3);
+            n += (size_t)snprintf(out + n, EXCHANGE_TIMING_BYTES - n,
+                                  "%s%s;dur=%" PRIu64 ".%03u", n ? ", " : "",
+                                  parts[i].name, parts[i].us / 1000,
+                                  (unsigned)(parts[i].us % 1000));
 }
 
 static void end_of_job(struct exchange *x, const struct job *job)

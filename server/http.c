@@ -33,7 +33,8 @@ enum {
 struct loop {
     struct http *http;
     struct MHD_Daemon *daemon;
-    int wake; /* eventfd: a connection was resumed, or look at http's flags */
+    int wake;          /* eventfd: a connection was resumed, or look at http's flags */
+    atomic_bool woken; /* the eventfd is set, or about to be; cleared before looking */
     pthread_t thread;
     bool started;
 };
@@ -55,7 +56,8 @@ struct http {
 static void wake(struct loop *l)
 {
     uint64_t one = 1;
-    (void)!write(l->wake, &one, sizeof one);
+    if (!atomic_exchange(&l->woken, true))
+        (void)!write(l->wake, &one, sizeof one);
 }
 
 static const char *header(struct MHD_Connection *c, const char *name)
@@ -404,8 +406,9 @@ static void wait_events(struct loop *l, int mhd_fd)
         timeout = (int)ms;
     struct pollfd p[2] = {{.fd = mhd_fd, .events = POLLIN},
                           {.fd = l->wake, .events = POLLIN}};
-    if (poll(p, 2, timeout) > 0 && p[1].revents)
-        (void)!read(l->wake, &count, sizeof count);
+    if (poll(p, 2, timeout) > 0 && p[1].revents &&
+        read(l->wake, &count, sizeof count) == sizeof count)
+        atomic_store(&l->woken, false);
 }
 
 /* The listener is shared: a daemon that has not left it would close it for all. */

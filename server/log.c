@@ -17,6 +17,10 @@ const char *const LOG_LEVELS[] = {"error", "warn", "info", "debug", NULL};
 /* A pipe that polls writable takes this much without blocking (PIPE_BUF). */
 enum { RING_BYTES = 256 * 1024, CHUNK = 4096, FLUSH_MS = 1000 };
 
+/* Lines may wait so long for others, so that under load one waking writes many of them.
+ */
+enum { GATHER_US = 5000 };
+
 static struct {
     atomic_int level; /* lines above it are not made; -1 = not started */
     int fd;           /* fixed while started */
@@ -78,6 +82,20 @@ static bool write_out(const char *bytes, size_t n, uint64_t *give_up_us)
     return true;
 }
 
+/* Waits until there is something to write, and a little longer for more. */
+static void gather_locked(void)
+{
+    if (log_state.n > 0 || log_state.stopping)
+        return;
+    while (log_state.n == 0 && !log_state.stopping)
+        pthread_cond_wait(&log_state.filled, &log_state.lock);
+    if (log_state.stopping)
+        return;
+    pthread_mutex_unlock(&log_state.lock);
+    usleep(GATHER_US);
+    pthread_mutex_lock(&log_state.lock);
+}
+
 static void *writer(void *unused)
 {
     char chunk[CHUNK];
@@ -85,8 +103,7 @@ static void *writer(void *unused)
     bool more = true;
     while (more) {
         pthread_mutex_lock(&log_state.lock);
-        while (log_state.n == 0 && !log_state.stopping)
-            pthread_cond_wait(&log_state.filled, &log_state.lock);
+        gather_locked();
         size_t n = ring_take_locked(chunk, sizeof chunk);
         pthread_mutex_unlock(&log_state.lock);
         more = n && write_out(chunk, n, &give_up_us);
@@ -152,9 +169,10 @@ void log_end(struct json_writer *w, enum log_level level)
     buf_put(&w->buf, "\n", 1);
     pthread_mutex_lock(&log_state.lock);
     if (!w->buf.failed && w->buf.n <= RING_BYTES - log_state.n) {
+        if (log_state.n == 0) /* else the writer is about to look */
+            pthread_cond_signal(&log_state.filled);
         ring_put_locked(w->buf.at, w->buf.n);
         log_state.dropped -= dropped < log_state.dropped ? dropped : log_state.dropped;
-        pthread_cond_signal(&log_state.filled);
     } else {
         log_state.dropped++;
     }
