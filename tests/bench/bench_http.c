@@ -300,6 +300,7 @@ static size_t number(char **argv, int argc, int i, size_t fallback)
 int main(int argc, char **argv)
 {
     static struct connection c[CONNECTIONS];
+    static double took[2][MOST];
     if (argc < 3) {
         fprintf(stderr, "bench_http PORT MODEL [SECONDS [ROUNDS [SHORT LONG]]]\n");
         return 2;
@@ -311,9 +312,9 @@ int main(int argc, char **argv)
                     .c = c,
                     .requests = requests,
                     .seconds = (double)number(argv, argc, 3, 4)};
-    r.took[0] = malloc(MOST * sizeof(double));
-    r.took[1] = malloc(MOST * sizeof(double));
-    if (!free_connection(&r) || !r.took[0] || !r.took[1])
+    r.took[0] = took[0];
+    r.took[1] = took[1];
+    if (!free_connection(&r))
         return 1;
     double one = time_alone(&c[0], &requests[0]), other = time_alone(&c[0], &requests[1]);
     /* A lone request may have all cores, so this is the time of the whole machine. */
