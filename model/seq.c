@@ -40,7 +40,8 @@ const char *const *seq_cpu_names(void)
 
 /* ---- loading --------------------------------------------------------------------- */
 
-static const char *const PRECISIONS[] = {[PRECISION_F32] = "f32"};
+static const char *const PRECISIONS[] = {
+    [PRECISION_F32] = "f32", [PRECISION_BF16] = "bf16", [PRECISION_INT8] = "int8"};
 
 static enum err_code find_precision(const struct seq_load_options *opt,
                                     enum precision *out, struct err *err)

@@ -72,7 +72,7 @@ struct seq_info {
 
 struct seq_load_options {
     const char *cpu;       /* kernel variant, NULL = best */
-    const char *precision; /* of the weights in memory, "f32"; NULL = that */
+    const char *precision; /* of the weights in memory: "f32" (NULL), "bf16", "int8" */
     /* What a model with states may hold in memory of texts that seq_next_word has read,
      * for texts that begin like them: their tokens and the states behind them. Those not
      * asked for the longest go first. Changes no answer, only what it costs; 0 = none. */

@@ -16,7 +16,7 @@ static const char *const INDEX = "model.safetensors.index.json";
 
 static const struct json_limits INDEX_LIMITS = {.max_depth = 8, .max_values = 300000};
 
-enum { INDEX_BYTES = 16 << 20, SHARDS_MAX = 1000, PREFIX_BYTES = 32 };
+enum { INDEX_BYTES = 16 << 20, SHARDS_MAX = 1000 };
 
 static const size_t SHARD_BYTES = (size_t)64 << 30;
 
@@ -39,7 +39,7 @@ struct weights {
     struct entry *entries; /* of all shards, sorted by name */
     size_t n;
     const char *source; /* the file that lists the tensors, for messages */
-    char prefix[PREFIX_BYTES];
+    char prefix[WEIGHTS_PREFIX_BYTES];
     struct problems *problems; /* of a survey */
 };
 
@@ -304,7 +304,7 @@ void weights_close(struct weights *w)
 void weights_prefix(struct weights *w, const char *prefix)
 {
     size_t k = strlen(prefix);
-    assert(k < PREFIX_BYTES);
+    assert(k < WEIGHTS_PREFIX_BYTES);
     w->prefix[0] = '\0';
     for (size_t i = 0; i < w->n; i++) {
         if (strncmp(w->entries[i].tensor->name, prefix, k) == 0) {
@@ -312,6 +312,11 @@ void weights_prefix(struct weights *w, const char *prefix)
             return;
         }
     }
+}
+
+const char *weights_prefix_now(const struct weights *w)
+{
+    return w->prefix;
 }
 
 /* strcmp of prefix+name with the entry's name. */

@@ -32,10 +32,14 @@ enum err_code weights_survey(const char *dir, struct problems *p, struct weights
 struct problems *weights_problems(const struct weights *w); /* NULL: for loading */
 void weights_close(struct weights *w);
 
+enum { WEIGHTS_PREFIX_BYTES = 32 };
+
 /* All later names are looked up as prefix+name if any tensor begins with the prefix, else
  * as they stand ("transformer." of GPT-2, "bert." of BERT may be present or absent). ""
- * ends that, for the names of heads. At most 31 bytes. */
+ * ends that, for the names of heads. Below WEIGHTS_PREFIX_BYTES bytes. */
 void weights_prefix(struct weights *w, const char *prefix);
+/* The prefix in use now, "" if none. Its bytes change with the next call of the above. */
+const char *weights_prefix_now(const struct weights *w);
 
 bool weights_has(const struct weights *w, const char *name);
 

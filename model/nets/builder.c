@@ -9,10 +9,10 @@
 
 /* Big matrices are read and packed in pieces of about this many floats, so that loading
  * needs little more memory than the net. */
-enum { PIECE_FLOATS = 1 << 18, NAME_BYTES = 128 };
+enum { PIECE_FLOATS = 1 << 18 };
 
 struct name {
-    char s[NAME_BYTES];
+    char s[BUILDER_NAME_BYTES];
 };
 
 static struct name full_name(const struct builder *b, const char *name, const char *more)
@@ -107,16 +107,25 @@ float *builder_vector(struct builder *b, const char *name, size_t n)
     return NULL;
 }
 
+/* Wider than int8 products reach is nothing but a hostile config.json. */
+static enum precision precision_of(const struct builder *b, size_t K)
+{
+    bool too_wide = b->precision == PRECISION_INT8 && K > KERNELS_INT8_K;
+    return b->exact || too_wide ? PRECISION_F32 : b->precision;
+}
+
 void builder_matrix(struct builder *b, struct matrix *m, size_t N, size_t K)
 {
     if (b->rc != ERR_OK)
         return;
     m->N = N;
     m->K = K;
-    m->precision = b->precision;
+    m->precision = precision_of(b, K);
+    if (m->precision == PRECISION_INT8 && K > b->int8_width)
+        b->int8_width = K;
     if (surveying(b))
         return;
-    size_t bytes = b->k->matrix_bytes(b->precision, N, K);
+    size_t bytes = b->k->matrix_bytes(m->precision, N, K);
     m->data = bytes ? mem_aligned(bytes, 1) : NULL;
     b->bytes += bytes;
     if (!m->data)
@@ -256,12 +265,46 @@ void builder_embedding(struct builder *b, struct embedding *t, const char *name,
 void builder_tied(struct builder *b, struct embedding *t, struct matrix *m,
                   const char *name, size_t V, size_t D)
 {
+    struct name full = full_name(b, name, "");
+    const char *prefix = weights_prefix_now(b->w);
+    memcpy(b->tied.name, full.s, sizeof full.s);
+    memcpy(b->tied.prefix, prefix, strlen(prefix) + 1);
     builder_packed(b, m, name, V, D);
     t->D = D;
     t->packed = m;
 }
 
-/* Some tools write a tied matrix twice. Only the same values can be served from one. */
+/* Rows first..last-1 of the tied tensor [N,K], by the name it was found under. */
+static void read_tied(struct builder *b, const size_t shape[2], size_t first, size_t last,
+                      float *rows)
+{
+    char prefix[WEIGHTS_PREFIX_BYTES];
+    const char *now = weights_prefix_now(b->w);
+    memcpy(prefix, now, strlen(now) + 1);
+    weights_prefix(b->w, b->tied.prefix);
+    b->rc = weights_get_rows(b->w, b->tied.name, shape, first, last, rows, b->err);
+    weights_prefix(b->w, prefix);
+}
+
+/* Rows first..last-1 of the tied tensor and its copy, into rows [2,last-first,K]. */
+static void compare_rows(struct builder *b, const struct matrix *m, const char *name,
+                         const char *copy, size_t first, size_t last, float *rows)
+{
+    size_t shape[2] = {m->N, m->K}, n = (last - first) * m->K;
+    read_tied(b, shape, first, last, rows);
+    if (b->rc == ERR_OK)
+        b->rc = weights_get_rows(b->w, full_name(b, copy, "").s, shape, first, last,
+                                 rows + n, b->err);
+    for (size_t i = 0; i < n && b->rc == ERR_OK; i++)
+        if (rows[i] != rows[n + i])
+            builder_fail(b, ERR_MISMATCH,
+                         "%s differs from %s in row %zu, but config.json ties them "
+                         "(tie_word_embeddings)",
+                         copy, name, first + i / m->K);
+}
+
+/* Some tools write a tied matrix twice. Only the same values can be served from one. They
+ * are compared as they stand in the file: m may hold them rounded. */
 void builder_copy(struct builder *b, const struct matrix *m, const char *name,
                   const char *copy)
 {
@@ -271,24 +314,13 @@ void builder_copy(struct builder *b, const struct matrix *m, const char *name,
         check_shape(b, copy, m->N, m->K);
         return;
     }
-    size_t shape[2] = {m->N, m->K};
-    float *rows = mem_alloc(2 * m->K, sizeof *rows); /* [2,K] */
+    size_t step = piece_rows(m->N, m->K);
+    float *rows = mem_alloc(2 * step * m->K, sizeof *rows); /* [2,step,K] */
     if (!rows) {
-        builder_fail(b, ERR_NOMEM, "out of memory: a row of %s", copy);
+        builder_fail(b, ERR_NOMEM, "out of memory: rows of %s", copy);
         return;
     }
-    for (size_t r = 0; r < m->N && b->rc == ERR_OK; r++) {
-        b->rc = weights_get_rows(b->w, full_name(b, copy, "").s, shape, r, r + 1, rows,
-                                 b->err);
-        if (b->rc != ERR_OK)
-            break;
-        b->k->row(m, r, rows + m->K);
-        for (size_t k = 0; k < m->K && b->rc == ERR_OK; k++)
-            if (rows[k] != rows[m->K + k])
-                builder_fail(b, ERR_MISMATCH,
-                             "%s differs from %s in row %zu, but config.json ties them "
-                             "(tie_word_embeddings)",
-                             copy, name, r);
-    }
+    for (size_t r = 0; r < m->N && b->rc == ERR_OK; r += step)
+        compare_rows(b, m, name, copy, r, r + step < m->N ? r + step : m->N, rows);
     mem_free(rows);
 }

@@ -22,14 +22,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum { BUILDER_NAME_BYTES = 128 };
+
 struct builder {
     struct weights *w;
     const struct kernels *k;
     enum precision precision; /* of packed matrices */
+    bool exact;               /* those of now are f32 all the same */
     struct err *err;
     enum err_code rc;
-    size_t bytes; /* of weights, as they lie in memory */
+    size_t bytes;      /* of weights, as they lie in memory */
+    size_t int8_width; /* K of the widest int8 matrix; 0: there is none */
     char scope[48];
+    /* Where builder_tied found its tensor, for builder_copy. */
+    struct {
+        char prefix[WEIGHTS_PREFIX_BYTES], name[BUILDER_NAME_BYTES];
+    } tied;
 };
 
 void builder_fail(struct builder *b, enum err_code code, const char *fmt, ...)
@@ -46,7 +54,9 @@ void builder_read(struct builder *b, const char *name, size_t n, float *out);
 /* Tensor [n] as a vector of its own. */
 float *builder_vector(struct builder *b, const char *name, size_t n);
 
-/* Memory for a packed W [N,K], all zero. */
+/* Memory for a packed W [N,K], all zero. It is f32 while `exact` is set, as it is for the
+ * heads of classifiers: they take no time, and no layer behind them makes up for what
+ * rounding them does to the scores. */
 void builder_matrix(struct builder *b, struct matrix *m, size_t N, size_t K);
 /* Tensor [n,K] becomes rows first..first+n-1 of m. */
 void builder_rows(struct builder *b, struct matrix *m, const char *name, size_t first,
@@ -83,8 +93,8 @@ void builder_embedding(struct builder *b, struct embedding *t, const char *name,
 /* A packed matrix [V,D] that is the look-up table `name` and an output layer as well. */
 void builder_tied(struct builder *b, struct embedding *t, struct matrix *m,
                   const char *name, size_t V, size_t D);
-/* A file that holds the tied matrix m (tensor `name`) a second time, as `copy`, must hold
- * the same values there. */
+/* A file that holds the tied matrix m, the tensor `name` of builder_tied, a second time,
+ * as `copy`, must hold the same values there. */
 void builder_copy(struct builder *b, const struct matrix *m, const char *name,
                   const char *copy);
 

@@ -44,6 +44,7 @@ void decoder_head(struct decoder *d, struct builder *b, const char *words)
     const struct config *c = &d->net.cfg;
     builder_scope(b, "%s", "");
     weights_prefix(b->w, "");
+    b->exact = c->head == HEAD_LABELS;
     if (tied(c))
         builder_copy(b, &d->head.w, words, "lm_head.weight");
     else if (c->head == HEAD_LM)
@@ -52,6 +53,7 @@ void decoder_head(struct decoder *d, struct builder *b, const char *words)
         builder_packed(b, &d->head.w, "score.weight", c->n_labels, c->width);
     else if (c->unnamed)
         weights_ignore(b->w, "lm_head.weight");
+    b->exact = false;
 }
 
 static void decoder_done(struct net *n)
@@ -78,7 +80,7 @@ static void decoder_done(struct net *n)
 /* ---- scratch --------------------------------------------------------------------- */
 
 /* X: the rows worked on. N: normed rows, what attention gives, a position's row. */
-enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, BUF_TURNS, BUF_PICKS, N_BUFS };
+enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, BUF_TURNS, BUF_PICKS, BUF_INT8, N_BUFS };
 
 static size_t qkv_width(const struct config *c)
 {
@@ -97,6 +99,7 @@ static void buffer_sizes(const struct decoder *d, size_t B, size_t T, size_t *fl
         c->n_heads, c->n_kv_heads, c->head_width, B, T, c->context});
     floats[BUF_TURNS] = T * 2 * d->rope.half;
     floats[BUF_PICKS] = layer_pick_floats(B);
+    floats[BUF_INT8] = layer_int8_floats(&d->net, T);
 }
 
 static size_t decoder_scratch_bytes(const struct net *n, size_t B, size_t T,
@@ -302,7 +305,9 @@ static enum err_code decoder_forward(const struct net *n, const struct net_batch
     if (rc == ERR_OK)
         rc = reserve(&p, err);
     if (rc == ERR_OK) {
+        layer_lend(x, n, p.rows, p.buf[BUF_INT8]);
         run(&p, y);
+        layer_lend(x, n, 0, NULL);
         rc = layer_outcome(x, err);
         for (size_t b = 0; rc == ERR_OK && batch->states && b < batch->B; b++)
             cache_advance(cache_of(batch, b), length_of(&p, b));
@@ -316,8 +321,7 @@ static enum err_code decoder_logits(const struct net *n, size_t R, const float *
 {
     if (n->cfg.head != HEAD_LM)
         return err_set(err, ERR_TASK, "a %s is no language model", n->cfg.architecture);
-    layer_linear(x, &((const struct decoder *)n)->head, R, h, y);
-    return ERR_OK;
+    return layer_logits(x, n, &((const struct decoder *)n)->head, R, h, y, err);
 }
 
 /* ---- states ---------------------------------------------------------------------- */

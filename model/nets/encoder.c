@@ -7,7 +7,7 @@
 
 /* ---- scratch --------------------------------------------------------------------- */
 
-enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, BUF_EXTRA, BUF_PICKS, N_BUFS };
+enum { BUF_X, BUF_N, BUF_QKV, BUF_F, BUF_S, BUF_EXTRA, BUF_PICKS, BUF_INT8, N_BUFS };
 
 static void buffer_sizes(const struct encoder *m, size_t B, size_t T, size_t longest,
                          size_t *floats)
@@ -22,6 +22,7 @@ static void buffer_sizes(const struct encoder *m, size_t B, size_t T, size_t lon
         &(struct attention_size){c->n_heads, c->n_heads, c->head_width, B, T, longest});
     floats[BUF_EXTRA] = m->extra + T * m->extra_row;
     floats[BUF_PICKS] = layer_pick_floats(B);
+    floats[BUF_INT8] = layer_int8_floats(&m->net, T);
 }
 
 static size_t encoder_scratch_bytes(const struct net *n, size_t B, size_t T,
@@ -176,7 +177,9 @@ static enum err_code encoder_forward(const struct net *n, const struct net_batch
         p.f = buf[BUF_F];
         p.s = buf[BUF_S];
         p.extra = buf[BUF_EXTRA];
+        layer_lend(x, n, p.rows, buf[BUF_INT8]);
         run(&p, find_picks(&p, want, (size_t *)(void *)buf[BUF_PICKS]), want, y);
+        layer_lend(x, n, 0, NULL);
         rc = layer_outcome(x, err);
     }
     arena_rewind(x->tmp, mark);
@@ -188,8 +191,7 @@ static enum err_code encoder_logits(const struct net *n, size_t R, const float *
 {
     if (n->cfg.head != HEAD_MASKED_LM)
         return err_set(err, ERR_TASK, "a %s is no language model", n->cfg.architecture);
-    layer_linear(x, &((const struct encoder *)n)->head.out, R, h, y);
-    return ERR_OK;
+    return layer_logits(x, n, &((const struct encoder *)n)->head.out, R, h, y, err);
 }
 
 static void encoder_done(struct net *n)

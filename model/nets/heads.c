@@ -95,6 +95,7 @@ void head_load(struct builder *b, const struct config *c, const struct head_name
     if (c->head == HEAD_NONE)
         return;
     builder_scope(b, "%s", "");
+    b->exact = !masked;
     weights_prefix(b->w, base);
     builder_linear_with(b, &h->dense, names->dense, W, c->width, biases->dense);
     weights_prefix(b->w, "");
@@ -106,6 +107,7 @@ void head_load(struct builder *b, const struct config *c, const struct head_name
         builder_copy(b, &h->out.w, words, out);
     else
         builder_packed(b, &h->out.w, out, rows, W);
+    b->exact = false;
     if (biases->out)
         h->out.bias = load_bias(b, names, rows);
 }

@@ -3,6 +3,7 @@
 #include "model/base/mem.h"
 #include "model/nets/dims.h"
 
+#include <assert.h>
 #include <string.h>
 
 layer_act layer_act_of(const struct kernels *k, enum act act)
@@ -68,6 +69,10 @@ struct linear_job {
     const struct kernels *k;
     const struct linear *l;
     struct product p;
+    /* Rows of p.x for int8 weights: the same arrays to be filled, and to be read. */
+    uint8_t *q;                 /* [M,quantised.ld] */
+    struct quantised_row *rows; /* [M] */
+    struct quantised quantised;
 };
 
 /* Column blocks first..last-1 of KERNELS_COLUMNS each. */
@@ -78,31 +83,98 @@ static void linear_blocks(void *arg, size_t first, size_t last)
     size_t N = j->l->w.N;
     p.first = first * KERNELS_COLUMNS;
     p.last = last * KERNELS_COLUMNS < N ? last * KERNELS_COLUMNS : N;
-    j->k->matmul(&j->l->w, &p);
+    if (j->l->w.precision == PRECISION_INT8)
+        j->k->matmul_int8(&j->l->w, &j->quantised, &p);
+    else
+        j->k->matmul(&j->l->w, &p);
 }
 
-/* Time of one column block, in ns: the larger of the arithmetic (50 flop/ns) and of
- * reading the weights (30 B/ns, between memory and L3 on Zen 3). Only the split depends
- * on it. */
+/* Time of one column block, in ns: the larger of the arithmetic (50 flop/ns, int8 150)
+ * and of reading the weights (30 B/ns, between memory and L3 on Zen 3). Only the split
+ * depends on it. */
 static size_t block_ns(const struct linear_job *j)
 {
-    size_t K = j->l->w.K, flops = j->p.M * K * 2 * KERNELS_COLUMNS / 50;
-    size_t bytes = j->k->matrix_bytes(j->l->w.precision, KERNELS_COLUMNS, K) / 30;
-    return flops > bytes ? flops : bytes;
+    enum precision precision = j->l->w.precision;
+    size_t K = j->l->w.K, flops = j->p.M * K * 2 * KERNELS_COLUMNS;
+    size_t arithmetic = flops / (precision == PRECISION_INT8 ? 150 : 50);
+    size_t bytes = j->k->matrix_bytes(precision, KERNELS_COLUMNS, K) / 30;
+    return arithmetic > bytes ? arithmetic : bytes;
+}
+
+static void run_blocks(struct exec *x, struct linear_job *j)
+{
+    layer_rows(x, (j->l->w.N + KERNELS_COLUMNS - 1) / KERNELS_COLUMNS, block_ns(j),
+               linear_blocks, j);
+}
+
+/* Quantised rows are as long as cache lines, so that no two threads write into one. */
+static size_t quantised_width(size_t K)
+{
+    return (K + 63) / 64 * 64;
+}
+
+static size_t chunk_rows(size_t M)
+{
+    return M < DIMS_CHUNK ? M : DIMS_CHUNK;
+}
+
+/* Of M rows of K, and what comes with each. */
+static size_t quantised_floats(size_t M, size_t K)
+{
+    return M * ((quantised_width(K) + sizeof(struct quantised_row)) / sizeof(float));
+}
+
+static void quantise_rows(void *arg, size_t first, size_t last)
+{
+    const struct linear_job *j = arg;
+    for (size_t m = first; m < last; m++)
+        j->k->quantise(j->l->w.K, j->p.x + m * j->p.ldx, j->q + m * j->quantised.ld,
+                       &j->rows[m]);
+}
+
+/* Each row is quantised once, for all columns. */
+static void run_int8(struct exec *x, struct linear_job *j)
+{
+    size_t M = j->p.M, K = j->l->w.K;
+    assert(quantised_floats(chunk_rows(M), K) <= x->int8.floats);
+    j->q = (uint8_t *)x->int8.at;
+    j->quantised.ld = quantised_width(K);
+    j->rows = (struct quantised_row *)(void *)(j->q + chunk_rows(M) * j->quantised.ld);
+    j->quantised.q = j->q;
+    j->quantised.rows = j->rows;
+    for (size_t left = M; left > 0; left -= j->p.M) {
+        j->p.M = chunk_rows(left);
+        layer_rows(x, j->p.M, K / 4, quantise_rows, j);
+        run_blocks(x, j);
+        j->p.x += j->p.M * j->p.ldx;
+        j->p.y += j->p.M * j->p.ldy;
+    }
 }
 
 static void linear_run(struct exec *x, struct linear_job *j)
 {
-    size_t N = j->l->w.N, K = j->l->w.K;
     if (j->p.M == 0)
         return;
     j->k = x->k;
     if (!j->p.ldx)
-        j->p.ldx = K;
-    j->p.ldy = N;
+        j->p.ldx = j->l->w.K;
+    j->p.ldy = j->l->w.N;
     j->p.bias = j->l->bias;
-    layer_rows(x, (N + KERNELS_COLUMNS - 1) / KERNELS_COLUMNS, block_ns(j), linear_blocks,
-               j);
+    if (j->l->w.precision == PRECISION_INT8)
+        run_int8(x, j);
+    else
+        run_blocks(x, j);
+}
+
+size_t layer_int8_floats(const struct net *n, size_t M)
+{
+    return n->int8_width ? quantised_floats(chunk_rows(M), n->int8_width) : 0;
+}
+
+void layer_lend(struct exec *x, const struct net *n, size_t M, float *scratch)
+{
+    x->int8.at = scratch;
+    x->int8.floats = scratch ? layer_int8_floats(n, M) : 0;
 }
 
 void layer_linear(struct exec *x, const struct linear *l, size_t M, const float *in,
@@ -125,12 +197,22 @@ void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, siz
     linear_run(x, &j);
 }
 
-/* ---- MLP ------------------------------------------------------------------------- */
-
-static size_t chunk_rows(size_t M)
+enum err_code layer_logits(struct exec *x, const struct net *n, const struct linear *l,
+                           size_t R, const float *h, float *y, struct err *err)
 {
-    return M < DIMS_CHUNK ? M : DIMS_CHUNK;
+    size_t mark = arena_mark(x->tmp), floats = layer_int8_floats(n, R);
+    float *scratch;
+    enum err_code rc = layer_take(x->tmp, &floats, 1, &scratch, err);
+    if (rc == ERR_OK) {
+        layer_lend(x, n, R, scratch);
+        layer_linear(x, l, R, h, y);
+        layer_lend(x, n, R, NULL);
+    }
+    arena_rewind(x->tmp, mark);
+    return rc;
 }
+
+/* ---- MLP ------------------------------------------------------------------------- */
 
 size_t layer_mlp_floats(const struct mlp *m, size_t M)
 {

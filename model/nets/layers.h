@@ -51,6 +51,12 @@ void linear_done(struct linear *l);
 void norm_done(struct norm *n);
 void mlp_done(struct mlp *m);
 
+/* Scratch floats of a pass's products with int8 weights, which read their rows quantised,
+ * at most DIMS_CHUNK of M rows at a time; 0 for a net without such weights. The pass
+ * takes it for its longest M and lends it by layer_lend, until it lends NULL. */
+size_t layer_int8_floats(const struct net *n, size_t M);
+void layer_lend(struct exec *x, const struct net *n, size_t M, float *scratch);
+
 /* y [M,N] = x [M,K] W^T + bias; _add: y += that; _act: then y = act(y). */
 void layer_linear(struct exec *x, const struct linear *l, size_t M, const float *in,
                   float *y);
@@ -58,6 +64,11 @@ void layer_linear_add(struct exec *x, const struct linear *l, size_t M, const fl
                       float *y);
 void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, size_t M,
                       const float *in, float *y);
+
+/* y [R,V] = h [R,D'] W^T + bias, the logits of net_ops. */
+enum err_code layer_logits(struct exec *x, const struct net *n, const struct linear *l,
+                           size_t R, const float *h, float *y,
+                           struct err *err) MUST_CHECK;
 
 /* y [M,D] += mlp(in [M,D]), DIMS_CHUNK rows at a time; in may be y. Takes scratch f
  * [layer_mlp_floats(m, M)]. */

@@ -5,6 +5,7 @@
 #include "model/nets/builder.h"
 #include "model/nets/decoder.h"
 #include "model/nets/gpt2.h"
+#include "model/nets/layers.h"
 #include "model/nets/llama.h"
 #include "model/nets/modernbert.h"
 #include "model/nets/rnn.h"
@@ -50,6 +51,7 @@ enum err_code net_load(struct config *take_cfg, struct weights *w,
     if (b.rc == ERR_OK)
         b.rc = weights_finish(w, err);
     n->resident_bytes = b.bytes;
+    n->int8_width = b.int8_width;
     if (b.rc == ERR_OK)
         *out = n;
     else
@@ -77,6 +79,11 @@ enum err_code net_survey(struct config *cfg, struct weights *w, const struct ker
         n->ops->done(n);
     mem_free(n);
     return b.rc;
+}
+
+size_t net_logits_bytes(const struct net *n, size_t R)
+{
+    return arena_float_cost(layer_int8_floats(n, R));
 }
 
 void net_free(struct net *n)

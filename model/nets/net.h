@@ -39,6 +39,12 @@ struct exec {
     struct crew *crew;           /* may be NULL */
     const struct breaks *breaks; /* may be NULL */
     const struct trace *trace;   /* may be NULL */
+    /* Scratch that the pass lends to products with int8 weights, layer_int8_floats of it
+     * (layers.h). Callers leave it zeroed. */
+    struct {
+        float *at;
+        size_t floats;
+    } int8;
 };
 
 enum net_want {
@@ -60,7 +66,8 @@ struct net_ops {
     enum err_code (*forward)(const struct net *n, const struct net_batch *batch,
                              enum net_want want, float *y, struct exec *x,
                              struct err *err);
-    /* y [R,V] = output layer of h [R,D']. LM heads only. Takes no arena. */
+    /* y [R,V] = output layer of h [R,D']. LM heads only. Takes net_logits_bytes(n, R) of
+     * the arena; ERR_BUG if that is too short. */
     enum err_code (*logits)(const struct net *n, size_t R, const float *h, float *y,
                             struct exec *x, struct err *err);
 
@@ -90,7 +97,10 @@ struct net {
     struct config cfg;     /* owned */
     size_t out_width;      /* D' of forward */
     size_t resident_bytes; /* weights as held in memory */
+    size_t int8_width;     /* K of the widest int8 matrix; 0: there is none */
 };
+
+size_t net_logits_bytes(const struct net *n, size_t R);
 
 /* Builds the net that cfg asks for, its matrices held in `precision`; takes what it needs
  * from w (and calls weights_finish). *take_cfg is owned by the net, also on failure, and

@@ -73,6 +73,7 @@ static void load_label_head(struct builder *b, struct rnn *n,
     const struct config *c = &n->net.cfg;
     struct pool *p = &n->pool;
     *p = (struct pool){.kind = c->pooling, .width = n->net.out_width, .hops = 1};
+    b->exact = true;
     if (p->kind == POOL_ATTENTION) {
         p->hops = c->hops;
         builder_linear(b, &p->proj, "pooling.proj", c->attention_size, p->width);
@@ -81,6 +82,7 @@ static void load_label_head(struct builder *b, struct rnn *n,
     }
     builder_linear(b, &n->classifier, names->output ? names->output : "classifier",
                    c->n_labels, p->hops * p->width);
+    b->exact = false;
 }
 
 void rnn_load(struct net *net, struct builder *b)
@@ -196,8 +198,7 @@ static enum err_code rnn_logits(const struct net *net, size_t R, const float *h,
 {
     if (net->cfg.head != HEAD_LM)
         return err_set(err, ERR_TASK, "a %s is no language model", net->cfg.architecture);
-    layer_linear(x, &((const struct rnn *)net)->decoder, R, h, y);
-    return ERR_OK;
+    return layer_logits(x, net, &((const struct rnn *)net)->decoder, R, h, y, err);
 }
 
 static const struct net_ops one_way_ops = {.scratch_bytes = rnn_scratch_bytes,

@@ -17,6 +17,7 @@ enum {
     BUF_OUT_2,  /* and those of the layer before */
     BUF_POOLED, /* [B,R*W] */
     BUF_POOL,   /* of the pooling */
+    BUF_INT8,   /* of products with int8 weights, for each direction */
     N_BUFS
 };
 
@@ -30,7 +31,8 @@ static void buffer_sizes(const struct rnn *n, size_t B, size_t T, size_t longest
                          enum net_want want, size_t *floats)
 {
     const struct config *c = &n->net.cfg;
-    size_t rows = n->directions * lineup_rows(B, T, longest), W = n->net.out_width;
+    size_t chunk = lineup_rows(B, T, longest), rows = n->directions * chunk;
+    size_t W = n->net.out_width;
     size_t states = n->directions == 2 ? 2 : c->n_layers;
     bool labels = want == NET_LABELS;
     bool attends = labels && c->pooling == POOL_ATTENTION;
@@ -51,6 +53,7 @@ static void buffer_sizes(const struct rnn *n, size_t B, size_t T, size_t longest
         floats[BUF_POOLED] = B * n->pool.hops * W;
     if (attends)
         floats[BUF_POOL] = pool_floats(&n->pool, T);
+    floats[BUF_INT8] = n->directions * layer_int8_floats(&n->net, chunk);
 }
 
 size_t rnn_scratch_bytes(const struct net *net, size_t B, size_t T, size_t longest,
@@ -197,6 +200,9 @@ static void run_one_way(const struct pass *p)
     const struct rnn *n = p->n;
     struct lineup_chunk c;
     float *x = p->buf[BUF_X];
+    size_t T = p->batch->starts[p->line.B];
+    layer_lend(p->x, &n->net, lineup_rows(p->line.B, T, lineup_longest(&p->line)),
+               p->buf[BUF_INT8]);
     move_states(p, true);
     for (size_t t0 = 0; t0 < lineup_longest(&p->line); t0 = c.t1) {
         breaks_pause(p->x->breaks);
@@ -218,6 +224,7 @@ static void run_one_way(const struct pass *p)
         }
         collect(p, &c, x);
     }
+    layer_lend(p->x, &n->net, 0, NULL);
     finish_one_way(p);
     if (!p->batch->states)
         return;
@@ -242,6 +249,7 @@ static void run_direction(const struct layer_job *j, size_t direction, struct ex
     const struct rnn *n = p->n;
     size_t H = n->H, B = p->line.B, in = n->layer[j->layer].in;
     size_t rows = lineup_rows(B, p->batch->starts[B], lineup_longest(&p->line));
+    float *int8 = p->buf[BUF_INT8];
     struct recurrence r = {.n = n,
                            .layer = j->layer,
                            .direction = direction,
@@ -251,6 +259,8 @@ static void run_direction(const struct layer_job *j, size_t direction, struct ex
                            .c = state_rows(p, BUF_C, direction)};
     if (n->net.cfg.cell == CELL_GRU)
         r.r = p->buf[BUF_R] + direction * B * n->G * H;
+    if (int8)
+        layer_lend(x, &n->net, rows, int8 + direction * layer_int8_floats(&n->net, rows));
     memset(r.h, 0, B * H * sizeof(float));
     if (r.c)
         memset(r.c, 0, B * H * sizeof(float));
@@ -289,6 +299,7 @@ static void run_layer(const struct layer_job *j)
     }
     run_direction(j, 0, x);
     run_direction(j, 1, x);
+    layer_lend(x, &n->net, 0, NULL);
 }
 
 /* Forward's state behind the last token beside backward's behind the first: to [B,2H]. */

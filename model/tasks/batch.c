@@ -108,7 +108,8 @@ enum { LOGIT_ROWS = 16 };
 
 size_t model_logits_bytes(const struct seq_model *m)
 {
-    return arena_float_cost(LOGIT_ROWS * m->net->cfg.vocab);
+    return arena_float_cost(LOGIT_ROWS * m->net->cfg.vocab) +
+           net_logits_bytes(m->net, LOGIT_ROWS);
 }
 
 enum err_code model_logits(const struct seq_model *m, struct exec *x, size_t R,

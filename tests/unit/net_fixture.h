@@ -45,8 +45,9 @@ struct loaded {
     struct exec x;
 };
 
-static inline enum err_code loaded_try(const char *dir, const struct kernels *k,
-                                       struct net **net, struct err *err)
+static inline enum err_code loaded_try_as(const char *dir, const struct kernels *k,
+                                          enum precision precision, struct net **net,
+                                          struct err *err)
 {
     struct config cfg = {0};
     struct weights *w = NULL;
@@ -55,21 +56,33 @@ static inline enum err_code loaded_try(const char *dir, const struct kernels *k,
         return code;
     code = weights_open(dir, &w, err);
     if (code == ERR_OK)
-        code = net_load(&cfg, w, k, PRECISION_F32, net, err);
+        code = net_load(&cfg, w, k, precision, net, err);
     else
         config_done(&cfg);
     weights_close(w);
     return code;
 }
 
-static inline void loaded_open(struct loaded *l, const char *dir, const struct kernels *k)
+static inline enum err_code loaded_try(const char *dir, const struct kernels *k,
+                                       struct net **net, struct err *err)
+{
+    return loaded_try_as(dir, k, PRECISION_F32, net, err);
+}
+
+static inline void loaded_open_as(struct loaded *l, const char *dir,
+                                  const struct kernels *k, enum precision precision)
 {
     struct err err = {0};
     *l = (struct loaded){0};
-    enum err_code code = loaded_try(dir, k, &l->net, &err);
+    enum err_code code = loaded_try_as(dir, k, precision, &l->net, &err);
     ck_assert_msg(code == ERR_OK, "%s: %s", dir, err.msg);
     arena_init(&l->tmp);
     l->x = (struct exec){.k = k, .tmp = &l->tmp};
+}
+
+static inline void loaded_open(struct loaded *l, const char *dir, const struct kernels *k)
+{
+    loaded_open_as(l, dir, k, PRECISION_F32);
 }
 
 static inline void loaded_close(struct loaded *l)

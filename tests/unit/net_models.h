@@ -1,5 +1,5 @@
-/* Net models: every golden folder with every kernel variant, random texts for them, and
- * states. Included by the test programs of nets only. */
+/* Net models: every golden folder with every kernel variant and precision, random texts
+ * for them, and states. Included by the test programs of nets only. */
 #ifndef TESTS_UNIT_NET_MODELS_H
 #define TESTS_UNIT_NET_MODELS_H
 
@@ -13,12 +13,13 @@ static void (*check)(struct loaded *l);
 
 static inline void check_variants(const char *dir)
 {
-    for (const char *const *name = kernels_names(); *name; name++) {
-        struct loaded l;
-        loaded_open(&l, dir, kernels_get(*name));
-        check(&l);
-        loaded_close(&l);
-    }
+    for (const char *const *name = kernels_names(); *name; name++)
+        for (enum precision p = PRECISION_F32; p <= PRECISION_INT8; p++) {
+            struct loaded l;
+            loaded_open_as(&l, dir, kernels_get(*name), p);
+            check(&l);
+            loaded_close(&l);
+        }
 }
 
 static inline void each_model(void (*fn)(struct loaded *l))

@@ -23,6 +23,14 @@ static void watch_matmul(const struct matrix *w, const struct product *p)
     inner->matmul(w, p);
 }
 
+static void watch_matmul_int8(const struct matrix *w, const struct quantised *x,
+                              const struct product *p)
+{
+    if (!pthread_equal(pthread_self(), owner))
+        atomic_fetch_add(&helped_matmul, 1);
+    inner->matmul_int8(w, x, p);
+}
+
 static void watch_scores(const struct attend *a)
 {
     if (!pthread_equal(pthread_self(), owner))
@@ -35,6 +43,7 @@ static void watch(const char *name)
     inner = kernels_get(name);
     watched = *inner;
     watched.matmul = watch_matmul;
+    watched.matmul_int8 = watch_matmul_int8;
     watched.scores = watch_scores;
     owner = pthread_self();
     atomic_store(&helped_matmul, 0);
@@ -128,14 +137,15 @@ static void check_helped(struct loaded *l, struct team *team, const struct texts
 }
 
 /* A net in a folder of `m`, with texts long and short, on the best variant. */
-static void check_made(struct maker *m, bool transformer)
+static void check_made_as(const struct maker *m, bool transformer,
+                          enum precision precision)
 {
     static const size_t lengths[3][3] = {{160, 0, 0}, {90, 33, 1}, {4, 1, 2}};
     struct loaded l;
     struct team team;
     struct texts t;
     watch(NULL);
-    loaded_open(&l, m->dir, &watched);
+    loaded_open_as(&l, m->dir, &watched, precision);
     team_start(&team);
     for (size_t i = 0; i < 3; i++) {
         fill(&t, lengths[i], i == 0 ? 1 : 3, l.net->cfg.vocab);
@@ -153,6 +163,12 @@ static void check_made(struct maker *m, bool transformer)
         ck_assert_uint_gt(atomic_load(&helped_scores), 0);
     team_stop(&team);
     loaded_close(&l);
+}
+
+static void check_made(struct maker *m, bool transformer)
+{
+    for (enum precision p = PRECISION_F32; p <= PRECISION_INT8; p++)
+        check_made_as(m, transformer, p);
     maker_remove(m);
 }
 
