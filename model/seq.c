@@ -52,7 +52,8 @@ static enum err_code find_precision(const struct seq_load_options *opt,
             *out = (enum precision)i;
             return ERR_OK;
         }
-    return err_set(err, ERR_UNSUPPORTED, "no precision '%s'", name);
+    return err_set(err, ERR_UNSUPPORTED,
+                   "no precision '%s'; there are f32, bf16 and int8", name);
 }
 
 static const char *family_name(const struct config *cfg)
@@ -105,6 +106,7 @@ static void fill_info(struct seq_model *m, const struct weights *w)
     info->family = family_name(cfg);
     info->dtype = weights_dtype(w);
     info->kernels = m->net->k->name;
+    info->precision = PRECISIONS[m->net->precision];
     info->mask = map_mask(cfg);
     info->tasks = tasks_of(m->net, info->mask);
     info->n_params = weights_params(w);

@@ -50,12 +50,13 @@ enum seq_mask { SEQ_MASK_NONE, SEQ_MASK_CAUSAL, SEQ_MASK_FULL, SEQ_MASK_POOLING 
 /* What is loaded. Strings are owned by the model. */
 struct seq_info {
     const char
-        *architecture;   /* config.json's own word, "BertForSequenceClassification" */
-    const char *family;  /* "lstm", "gru", "rnn", "gpt2", "bert", ... */
-    const char *dtype;   /* in the file: "F32", "BF16", "F16", "mixed" */
-    const char *kernels; /* variant in use, "avx2" */
-    unsigned tasks;      /* bits of enum seq_task */
-    enum seq_mask mask;  /* of its attention maps */
+        *architecture;     /* config.json's own word, "BertForSequenceClassification" */
+    const char *family;    /* "lstm", "gru", "rnn", "gpt2", "bert", ... */
+    const char *dtype;     /* in the file: "F32", "BF16", "F16", "mixed" */
+    const char *kernels;   /* variant in use, "avx2" */
+    const char *precision; /* of the weights in memory: "f32", "bf16", "int8" */
+    unsigned tasks;        /* bits of enum seq_task */
+    enum seq_mask mask;    /* of its attention maps */
     size_t n_params, file_bytes, resident_bytes;
     size_t vocab, width, n_layers;
     size_t n_map_layers, n_map_heads; /* of attention maps; pooling: 1 layer, R hops */

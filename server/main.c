@@ -90,8 +90,8 @@ static enum err_code load_models(const struct options *o, struct models **out,
         code = models_scan(root, &dirs, &n, err);
     }
     if (code == ERR_OK)
-        code =
-            models_load((const char *const *)dirs, n, &load, o->default_models, out, err);
+        code = models_load((const char *const *)dirs, n, &load, o->precision,
+                           o->default_models, out, err);
     for (size_t i = 0; dirs && i < n; i++)
         mem_free(dirs[i]);
     mem_free(dirs);

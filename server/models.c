@@ -15,9 +15,12 @@
 
 /* ---- loading --------------------------------------------------------------------- */
 
+enum { PRECISION_BYTES = 16 };
+
 struct loading {
     struct model *model;
-    const struct seq_load_options *options;
+    struct seq_load_options options;
+    char precision[PRECISION_BYTES];
     enum err_code code;
     struct err err;
     pthread_t thread;
@@ -28,7 +31,7 @@ static void *load(void *arg)
 {
     struct loading *l = arg;
     uint64_t start = clock_us();
-    l->code = seq_model_load(l->model->dir, l->options, &l->model->seq, &l->err);
+    l->code = seq_model_load(l->model->dir, &l->options, &l->model->seq, &l->err);
     if (l->code == ERR_OK)
         l->model->info = seq_model_info(l->model->seq);
     l->model->load_us = clock_us() - start;
@@ -70,10 +73,45 @@ static enum err_code name_all(struct models *m, const char *const *dirs, struct 
     return ERR_OK;
 }
 
+/* What `list` says of a model: its own entry NAME=PRECISION, else the last one that names
+ * none. A word that is too long is cut; no precision is called like that either. */
+static void find_precision(const char *list, const char *name, char out[PRECISION_BYTES])
+{
+    size_t name_n = strlen(name);
+    bool own = false;
+    snprintf(out, PRECISION_BYTES, "f32");
+    while (*list) {
+        size_t n = strcspn(list, ",");
+        const char *equals = memchr(list, '=', n);
+        const char *word = equals ? equals + 1 : list;
+        bool named = equals && (size_t)(equals - list) == name_n &&
+                     memcmp(list, name, name_n) == 0;
+        if (named || (!equals && !own))
+            snprintf(out, PRECISION_BYTES, "%.*s", (int)(list + n - word), word);
+        own |= named;
+        list += n + (list[n] == ',');
+    }
+}
+
+/* Every entry that names a model names one that is there. */
+static enum err_code check_precisions(const struct models *m, const char *list,
+                                      struct err *err)
+{
+    while (*list) {
+        size_t n = strcspn(list, ",");
+        const char *equals = memchr(list, '=', n);
+        if (equals && !models_find(m, list, (size_t)(equals - list)))
+            return err_set(err, ERR_INPUT, "--precision: no model is named %.*s",
+                           (int)(equals - list), list);
+        list += n + (list[n] == ',');
+    }
+    return ERR_OK;
+}
+
 /* All at once, one thread each; a thread that can't be started is done here. The first
  * failure in the order of the folders is reported. */
 static enum err_code load_all(struct models *m, const struct seq_load_options *options,
-                              struct err *err)
+                              const char *precision, struct err *err)
 {
     struct loading *l = mem_zero(m->n, sizeof *l);
     enum err_code code = ERR_OK;
@@ -81,7 +119,10 @@ static enum err_code load_all(struct models *m, const struct seq_load_options *o
         return err_set(err, ERR_NOMEM, "out of memory for loading models");
     for (size_t i = 0; i < m->n; i++) {
         l[i].model = &m->at[i];
-        l[i].options = options;
+        if (options)
+            l[i].options = *options;
+        find_precision(precision, m->at[i].name, l[i].precision);
+        l[i].options.precision = l[i].precision;
         l[i].started = m->n > 1 && pthread_create(&l[i].thread, NULL, load, &l[i]) == 0;
         if (!l[i].started)
             load(&l[i]);
@@ -124,8 +165,8 @@ static void order(struct models *m, const char *prefer)
 }
 
 enum err_code models_load(const char *const *dirs, size_t n,
-                          const struct seq_load_options *options, const char *prefer,
-                          struct models **out, struct err *err)
+                          const struct seq_load_options *options, const char *precision,
+                          const char *prefer, struct models **out, struct err *err)
 {
     struct models *m = mem_zero(1, sizeof *m);
     if (!m)
@@ -139,7 +180,9 @@ enum err_code models_load(const char *const *dirs, size_t n,
     if (code == ERR_OK)
         code = name_all(m, dirs, err);
     if (code == ERR_OK)
-        code = load_all(m, options, err);
+        code = check_precisions(m, precision, err);
+    if (code == ERR_OK)
+        code = load_all(m, options, precision, err);
     if (code != ERR_OK) {
         models_free(m);
         return code;

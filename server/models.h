@@ -24,11 +24,14 @@ struct models {
     size_t *preferred; /* [n] indexes into at: who answers requests that name no model */
 };
 
-/* Loads all folders at once. Two folders of one name are refused. `prefer` lists names
- * separated by commas; a name that isn't loaded is skipped. */
+/* Loads all folders at once. Two folders of one name are refused. `precision` is a list
+ * of PRECISION or NAME=PRECISION, separated by commas; that of `options` (which may be
+ * NULL) is not read. `prefer` lists names separated by commas; a name that isn't loaded
+ * is skipped. */
 enum err_code models_load(const char *const *dirs, size_t n,
-                          const struct seq_load_options *options, const char *prefer,
-                          struct models **out, struct err *err) MUST_CHECK;
+                          const struct seq_load_options *options, const char *precision,
+                          const char *prefer, struct models **out,
+                          struct err *err) MUST_CHECK;
 void models_free(struct models *m);
 
 /* The model for a request: `name` (n bytes), or the task's default if name is NULL.

@@ -48,6 +48,9 @@ static const struct option TABLE[] = {
     {"workers", OPTION_INT, AT(workers), "0", 0, 256, NULL,
      "computing threads; 0 = one per core"},
     {"cpu", OPTION_WORD, AT(cpu), "auto", 0, 0, CPUS, "variant of the kernels"},
+    {"precision", OPTION_TEXT, AT(precision), "f32", 0, 0, NULL,
+     "how weights are held: f32, bf16 or int8; NAME=int8 for one model; a list of both, "
+     "separated by commas"},
     {"http-threads", OPTION_INT, AT(http_threads), "2", 1, 16, NULL,
      "threads that read requests and write replies"},
     {"connection-limit", OPTION_INT, AT(connection_limit), "1024", 1, 65536, NULL,

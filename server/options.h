@@ -14,7 +14,7 @@
 
 struct options {
     /* strings are owned, never NULL */
-    char *host, *cpu, *cors_origin, *models_dir, *default_models;
+    char *host, *cpu, *precision, *cors_origin, *models_dir, *default_models;
     int64_t log_level; /* enum log_level of log.h */
     int64_t port, http_threads, workers;
     int64_t connection_limit, queue_limit, batch_jobs, batch_tokens;

@@ -45,6 +45,7 @@ enum err_code net_load(struct config *take_cfg, struct weights *w,
                    : err_set(err, ERR_BUG, "an architecture without a net");
     }
     n->k = k;
+    n->precision = precision;
     n->cfg = *take_cfg;
     *take_cfg = (struct config){0};
     row->load(n, &b);

@@ -94,10 +94,11 @@ struct net_ops {
 struct net {
     const struct net_ops *ops;
     const struct kernels *k;
-    struct config cfg;     /* owned */
-    size_t out_width;      /* D' of forward */
-    size_t resident_bytes; /* weights as held in memory */
-    size_t int8_width;     /* K of the widest int8 matrix; 0: there is none */
+    enum precision precision; /* of its matrices */
+    struct config cfg;        /* owned */
+    size_t out_width;         /* D' of forward */
+    size_t resident_bytes;    /* weights as held in memory */
+    size_t int8_width;        /* K of the widest int8 matrix; 0: there is none */
 };
 
 size_t net_logits_bytes(const struct net *n, size_t R);

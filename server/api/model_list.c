@@ -51,6 +51,7 @@ static const struct doc_shape MODEL[] = {
     {"attention", DOC_OBJECT, .nullable = true, .of = MAPS, .help = "Its maps, if any"},
     {"dtype", DOC_STRING, .help = "Of the weights in the file"},
     {"kernels", DOC_STRING, .help = "Variant that computes"},
+    {"precision", DOC_STRING, .help = "How the weights are held: f32, bf16 or int8"},
     {"file_bytes", DOC_INTEGER, .help = "Size of the weights on disk"},
     {"resident_bytes", DOC_INTEGER, .help = "Memory its weights take"},
     {"load_ms", DOC_NUMBER, .help = "How long loading took"},
@@ -124,6 +125,7 @@ static void write_model(struct json_writer *w, const struct server *s,
     write_maps(w, info);
     json_write_key_string(w, "dtype", info->dtype);
     json_write_key_string(w, "kernels", info->kernels);
+    json_write_key_string(w, "precision", info->precision);
     json_write_key_uint(w, "file_bytes", info->file_bytes);
     json_write_key_uint(w, "resident_bytes", info->resident_bytes);
     json_write_key_fixed(w, "load_ms", (double)m->load_us * 1e-3, 3);

@@ -262,6 +262,33 @@ START_TEST(models_are_listed)
 }
 END_TEST
 
+/* A list of --precision: for all models, and for some by name. */
+START_TEST(weights_are_held_as_asked_for)
+{
+    static const char *const want[][2] = {
+        {"tiny-bert", "int8"}, {"tiny-gpt2", "bf16"}, {"tiny-lstm", "f32"}};
+    const char *const args[] = {"--precision", "tiny-lstm=f32,int8,tiny-gpt2=bf16", NULL};
+    const char *const unknown[] = {"--precision", "int4", "--port", "0", NULL};
+    const char *const nobody[] = {"--precision", "gpt=int8", "--port", "0", NULL};
+    char text[4096];
+    struct daemon d;
+    daemon_start(&d, args);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/v1/models/%s", want[i][0]);
+        json_t *all = ask_json(d.port, "GET", path, "", 200);
+        ck_assert_str_eq(text_of(all, "precision"), want[i][1]);
+        json_decref(all);
+    }
+    json_decref(ask_json(d.port, "POST", "/v1/sentiment", "{\"text\":\"great\"}", 200));
+    ck_assert_int_eq(daemon_stop(&d), 0);
+    ck_assert_int_eq(daemon_run(unknown, text, sizeof text), 1);
+    ck_assert_ptr_nonnull(strstr(text, "no precision 'int4'"));
+    ck_assert_int_eq(daemon_run(nobody, text, sizeof text), 1);
+    ck_assert_ptr_nonnull(strstr(text, "no model is named gpt"));
+}
+END_TEST
+
 START_TEST(masked_and_bare_models_and_pairs_are_served)
 {
     static const char *const more[] = {"tests/fixtures/models/tiny-bert-mlm",
@@ -409,6 +436,7 @@ int main(void)
                                   a_pooled_lstm_has_a_map_too,
                                   too_many_values_are_refused_before_computing,
                                   models_are_listed,
+                                  weights_are_held_as_asked_for,
                                   masked_and_bare_models_and_pairs_are_served,
                                   probes_page_and_metrics_answer,
                                   replies_carry_an_id_and_timings,

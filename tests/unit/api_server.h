@@ -36,9 +36,9 @@ static inline void api_start_with(struct api_server *a, const char *const *dirs,
     ck_assert_msg(options_read(1, argv, NULL, &a->options, &action, &err) == ERR_OK, "%s",
                   err.msg);
     ck_assert_msg(seq_init(NULL, &err) == ERR_OK, "%s", err.msg);
-    ck_assert_msg(
-        models_load(dirs, n, NULL, a->options.default_models, &a->models, &err) == ERR_OK,
-        "%s", err.msg);
+    ck_assert_msg(models_load(dirs, n, NULL, "f32", a->options.default_models, &a->models,
+                              &err) == ERR_OK,
+                  "%s", err.msg);
     a->s.models = a->models;
     a->s.routes = api_routes(&a->s.n_routes);
     ck_assert_int_eq(metrics_new(a->s.routes, a->s.n_routes, &a->s.metrics, &err),

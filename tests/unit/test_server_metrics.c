@@ -209,7 +209,7 @@ START_TEST(kept_states_are_counted_for_models_that_keep_any)
     struct seq_worker *w = NULL;
     struct err err = {0};
     struct metrics *m = new_metrics();
-    ck_assert_int_eq(models_load(dirs, 2, &options, "", &models, &err), ERR_OK);
+    ck_assert_int_eq(models_load(dirs, 2, &options, "f32", "", &models, &err), ERR_OK);
     ck_assert_int_eq(seq_worker_new(NULL, &w, &err), ERR_OK);
     static const char *const texts[] = {"the cat", "the cat sat"};
     size_t tokens = 0;

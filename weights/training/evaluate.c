@@ -1,7 +1,7 @@
 /* evaluate: feeds test sets through libseq and prints sums as one JSON line.
  *
- *   evaluate classify MODEL_DIR TEST.tsv       lines "label<TAB>text"
- *   evaluate score MODEL_DIR TEST.txt [UNKNOWN_WORDS]
+ *   evaluate [--precision P] classify MODEL_DIR TEST.tsv       lines "label<TAB>text"
+ *   evaluate [--precision P] score MODEL_DIR TEST.txt [UNKNOWN_WORDS]
  *
  * classify: how many texts get their label. score: every line by itself, from a fresh
  * state: log probability of its tokens and of the end of the line. Words that the model
@@ -23,11 +23,12 @@ struct tool {
     struct err err;
 };
 
-static enum err_code tool_open(struct tool *t, const char *dir)
+static enum err_code tool_open(struct tool *t, const char *dir, const char *precision)
 {
-    enum err_code code = seq_init(NULL, &t->err);
+    struct seq_load_options options = {.precision = precision};
+    enum err_code code = seq_init(&options, &t->err);
     if (code == ERR_OK)
-        code = seq_model_load(dir, NULL, &t->model, &t->err);
+        code = seq_model_load(dir, &options, &t->model, &t->err);
     if (code == ERR_OK)
         code = seq_worker_new(NULL, &t->worker, &t->err);
     return code;
@@ -248,10 +249,11 @@ static FILE *open_or_say(const char *path, const char *mode)
     return f;
 }
 
-static int run(const char *verb, const char *dir, FILE *in, FILE *words)
+static int run(const char *verb, const char *dir, const char *precision, FILE *in,
+               FILE *words)
 {
     struct tool t = {0};
-    enum err_code code = tool_open(&t, dir);
+    enum err_code code = tool_open(&t, dir, precision);
     if (code == ERR_OK)
         code = strcmp(verb, "classify") == 0 ? run_classify(&t, in)
                                              : run_score(&t, in, words);
@@ -263,18 +265,25 @@ static int run(const char *verb, const char *dir, FILE *in, FILE *words)
 
 int main(int argc, char **argv)
 {
+    const char *precision = NULL;
+    if (argc > 2 && strcmp(argv[1], "--precision") == 0) {
+        precision = argv[2];
+        argc -= 2;
+        argv += 2;
+    }
     bool known =
         argc >= 4 && (strcmp(argv[1], "classify") == 0 || strcmp(argv[1], "score") == 0);
     if (!known || argc > 5) {
-        fprintf(stderr, "usage: evaluate classify MODEL_DIR TEST.tsv\n"
-                        "       evaluate score MODEL_DIR TEST.txt [UNKNOWN_WORDS]\n");
+        fprintf(stderr, "usage: evaluate [--precision P] classify MODEL_DIR TEST.tsv\n"
+                        "       evaluate [--precision P] score MODEL_DIR TEST.txt "
+                        "[UNKNOWN_WORDS]\n");
         return 2;
     }
     FILE *in = open_or_say(argv[3], "r");
     FILE *words = argc == 5 ? open_or_say(argv[4], "w") : NULL;
     int status = EXIT_FAILURE;
     if (in && (words || argc == 4))
-        status = run(argv[1], argv[2], in, words);
+        status = run(argv[1], argv[2], precision, in, words);
     if (in)
         fclose(in);
     if (words && fclose(words) != 0)
