@@ -56,7 +56,7 @@ help:
 	@echo 'make test-real  real weights against transformers (opt-in: needs Python and the network)'
 	@echo 'make lint       layers, style and static checks'
 	@echo 'make fuzz       each parser for FUZZ_SECONDS=$(FUZZ_SECONDS) under libFuzzer'
-	@echo 'make bench      kernels beside OpenBLAS, the daemon under load, start-up time and memory'
+	@echo 'make bench      seqd beside ONNX Runtime, PyTorch and Node; kernels beside OpenBLAS (BENCH=quick: some of it)'
 	@echo 'make format     clang-format in place'
 	@echo 'make docker     the container image (docker, or buildah where there is no engine)'
 	@echo 'make install    into PREFIX=$(PREFIX), DESTDIR is respected'
@@ -78,8 +78,8 @@ $B/%.o: %.c
 $B/model/kernels/kern_ref.o: override CFLAGS += -O3
 # Lets gcc turn a choice between two floats into a mask; changes no value.
 $B/model/kernels/kern_portable.o: override CFLAGS += -O3 -fno-trapping-math
-$B/model/kernels/kern_avx2.o: override CFLAGS += -O3 -mavx2 -mfma
-$B/model/kernels/kern_avx512.o: override CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
+$B/model/kernels/kern_avx2.o $B/model/kernels/kern_avx2_attention.o: override CFLAGS += -O3 -mavx2 -mfma
+$B/model/kernels/kern_avx512.o $B/model/kernels/kern_avx512_attention.o: override CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
 
 # Files that the assembler reads, which writes no dependencies.
 $B/server/web/embed.o: $(wildcard server/web/*.html server/web/*.css server/web/*.js)
@@ -130,7 +130,7 @@ san: packages
 	@sh tests/run.sh build/san $(TESTS:$B/%=build/san/%)
 
 # The threaded parts: crew, scheduler, the daemon itself.
-TSAN_TESTS := $(filter %test_crew %test_server_scheduler %test_nets_threads %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
+TSAN_TESTS := $(filter %test_crew %test_prefixes %test_server_scheduler %test_nets_threads %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
 tsan: packages
 	@$(MAKE) -s -j$(JOBS) FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd build/tsan/seqd-pull $(TSAN_TESTS:$B/%=build/tsan/%)
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)

@@ -13,9 +13,7 @@
 #include <math.h>
 #include <stdint.h>
 
-/* Each function that uses the instructions says so itself. */
-#define AVX2          __attribute__((target("avx2,fma")))
-#define ALWAYS_INLINE AVX2 inline __attribute__((always_inline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 enum { LANES = 8, MAX_SUMS = 8 };
 
@@ -72,7 +70,7 @@ static ALWAYS_INLINE void turn_8x8(const float *k, size_t ld, float *keys)
     }
 }
 
-AVX2 static void avx2_turn(size_t n, size_t E, const float *k, size_t ld, float *keys)
+static void avx2_turn(size_t n, size_t E, const float *k, size_t ld, float *keys)
 {
     size_t i = 0;
     for (; i + 8 <= n; i += 8, k += 8 * ld) {
@@ -144,7 +142,7 @@ static ALWAYS_INLINE void score_rows(const struct attend *a, const int rows,
         score_tile(a, block, rows, 1);
 }
 
-AVX2 static void avx2_scores(const struct attend *a)
+static void avx2_scores(const struct attend *a)
 {
     switch (a->rows) {
     case 1:
@@ -273,7 +271,7 @@ static ALWAYS_INLINE float largest_of(__m256 v)
 }
 
 /* The maximum ignores NaN (second operand of max); exp of it then makes the sum NaN. */
-AVX2 static void avx2_softmax(size_t n, float *x)
+static void avx2_softmax(size_t n, float *x)
 {
     const __m256 lowest = _mm256_set1_ps(-INFINITY);
     __m256 top = lowest;
@@ -400,7 +398,7 @@ static ALWAYS_INLINE void mix_rows(const struct attend *a, const int rows,
         mix_tile(a, &s, e, a->E - e, rows, 1);
 }
 
-AVX2 static void avx2_mix(const struct attend *a)
+static void avx2_mix(const struct attend *a)
 {
     switch (a->rows) {
     case 1:

@@ -9,9 +9,7 @@
 #include <immintrin.h>
 #include <math.h>
 
-/* Each function that uses the instructions says so itself. */
-#define AVX512        __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
-#define ALWAYS_INLINE AVX512 inline __attribute__((always_inline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 enum { LANES = 16, MAX_SUMS = 8 };
 
@@ -98,7 +96,7 @@ static ALWAYS_INLINE void score_rows(const struct attend *a, const int rows,
         score_tile(a, block, rows, 1);
 }
 
-AVX512 static void avx512_scores(const struct attend *a)
+static void avx512_scores(const struct attend *a)
 {
     _Static_assert((int)KERNELS_KEYS == (int)LANES, "a block of keys is one vector");
     switch (a->rows) {
@@ -180,7 +178,7 @@ static ALWAYS_INLINE double exponentials(size_t n, float *x, __m512 shift)
 }
 
 /* The maximum ignores NaN (second operand of max); exp of it then makes the sum NaN. */
-AVX512 static void avx512_softmax(size_t n, float *x)
+static void avx512_softmax(size_t n, float *x)
 {
     const size_t whole = n - n % LANES;
     const __mmask16 rest = part_mask(n % LANES);
@@ -300,7 +298,7 @@ static ALWAYS_INLINE void mix_rows(const struct attend *a, const int rows)
         mix_tile(a, &s, e, rows, 1);
 }
 
-AVX512 static void avx512_mix(const struct attend *a)
+static void avx512_mix(const struct attend *a)
 {
     switch (a->rows) {
     case 1:
