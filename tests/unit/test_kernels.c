@@ -34,7 +34,7 @@ static struct fence matrix_new(const struct kernels *k, enum precision precision
 static float to_bf16(float x)
 {
     int exponent;
-    double digits = frexp(x, &exponent);
+    double digits = frexp((double)x, &exponent);
     return (float)ldexp(nearbyint(ldexp(digits, 8)), exponent - 8);
 }
 
