@@ -18,7 +18,7 @@
 #include <immintrin.h>
 #endif
 
-enum { REPEATS = 9, RACERS = 4, MAX_ROWS = 256, VECTOR = 4096 };
+enum { REPEATS = 9, RACERS = 5, MAX_ROWS = 256, VECTOR = 4096 };
 
 static const double run_s = 0.002; /* aimed length of one timed run */
 
@@ -109,7 +109,7 @@ static double peak(void)
 /* ---- matrix products
  * -------------------------------------------------------------------- */
 
-enum { N_PRECISIONS = 2 };
+enum { N_PRECISIONS = 3, MAX_COLUMNS = 3072 };
 
 struct matmul_case {
     const struct kernels *k;
@@ -126,6 +126,19 @@ static void run_ours(void *arg)
         c->packed,
         &(struct product){
             .last = c->N, .M = c->M, .x = c->x, .ldx = c->K, .y = c->y, .ldy = c->N});
+}
+
+/* With int8 weights: rounding the rows is part of the work. */
+static void run_int8(void *arg)
+{
+    static _Alignas(64) uint8_t q[MAX_ROWS * MAX_COLUMNS];
+    static struct quantised_row rows[MAX_ROWS];
+    struct matmul_case *c = arg;
+    size_t ld = (c->K + 3) / 4 * 4;
+    for (size_t i = 0; i < c->M; i++)
+        c->k->quantise(c->K, c->x + i * c->K, q + i * ld, &rows[i]);
+    c->k->matmul_int8(c->packed, &(struct quantised){q, ld, rows},
+                      &(struct product){.last = c->N, .M = c->M, .y = c->y, .ldy = c->N});
 }
 
 /* The faster of the BLAS's entries: sgemv for one row. */
@@ -151,7 +164,7 @@ static float *random_floats(size_t n)
     return x;
 }
 
-/* One weight matrix in f32 and bf16, and plain for the BLAS. */
+/* One weight matrix in each precision, and plain for the BLAS. */
 struct weights {
     struct matrix packed[N_PRECISIONS];
     float *w, *x, *y; /* [N,K], [rows,K], [rows,N] */
@@ -160,7 +173,8 @@ struct weights {
 static bool weights_init(struct weights *s, const struct kernels *k, size_t rows,
                          size_t K, size_t N)
 {
-    static const enum precision all[N_PRECISIONS] = {PRECISION_F32, PRECISION_BF16};
+    static const enum precision all[N_PRECISIONS] = {PRECISION_F32, PRECISION_BF16,
+                                                     PRECISION_INT8};
     *s = (struct weights){.w = random_floats(N * K),
                           .x = random_floats(rows * K),
                           .y = random_floats(rows * N)};
@@ -177,8 +191,8 @@ static bool weights_init(struct weights *s, const struct kernels *k, size_t rows
 
 static void weights_done(struct weights *s)
 {
-    mem_free(s->packed[0].data);
-    mem_free(s->packed[1].data);
+    for (size_t i = 0; i < N_PRECISIONS; i++)
+        mem_free(s->packed[i].data);
     mem_free(s->w);
     mem_free(s->x);
     mem_free(s->y);
@@ -190,16 +204,20 @@ static bool bench_shape(const struct kernels *k, size_t K, size_t N, double ceil
     struct weights s;
     bool ok = weights_init(&s, k, MAX_ROWS, K, N);
     for (size_t i = 0; ok && i < sizeof(rows) / sizeof(rows[0]); i++) {
-        double seconds[3], flops = 2e-9 * (double)rows[i] * (double)N * (double)K;
-        struct matmul_case c[3];
-        for (size_t j = 0; j < 3; j++)
+        double seconds[4], flops = 2e-9 * (double)rows[i] * (double)N * (double)K;
+        struct matmul_case c[4];
+        for (size_t j = 0; j < 4; j++)
             c[j] = (struct matmul_case){
                 k, &s.packed[j % N_PRECISIONS], s.w, s.x, s.y, rows[i], N, K};
-        race((struct work[]){{run_ours, &c[0]}, {run_ours, &c[1]}, {run_blas, &c[2]}}, 3,
-             seconds);
-        printf("[%4zu,%4zu] %5zu %9.1f %9.1f %9.1f %8.2f", K, N, rows[i],
-               flops / seconds[0], flops / seconds[1], flops / seconds[2],
-               seconds[2] / seconds[0]);
+        race((struct work[]){{run_ours, &c[0]},
+                             {run_ours, &c[1]},
+                             {run_int8, &c[2]},
+                             {run_blas, &c[3]}},
+             4, seconds);
+        printf("[%4zu,%4zu] %5zu", K, N, rows[i]);
+        for (size_t j = 0; j < 4; j++)
+            printf(" %9.1f", flops / seconds[j]);
+        printf(" %8.2f", seconds[3] / seconds[0]);
         printf(ceiling > 0 ? " %7.0f%%\n" : "\n", 100 * flops / seconds[0] / ceiling);
     }
     weights_done(&s);
@@ -241,24 +259,27 @@ static bool bench_cold(const struct kernels *k)
     if (ok) {
         const double bytes = 1e-9 * 4 * K * N;
         double seconds[RACERS];
-        struct matmul_case f32 = {k, &s.packed[0], s.w, s.x, s.y, 1, N, K}, bf16 = f32;
+        struct matmul_case f32 = {k, &s.packed[0], s.w, s.x, s.y, 1, N, K}, bf16 = f32,
+                           int8 = f32;
         struct read_case read = {s.w, (size_t)K * N / 64 * 64, {0}};
         struct work work[RACERS] = {
-            {run_ours, &f32}, {run_ours, &bf16}, {run_blas, &f32}};
+            {run_ours, &f32}, {run_ours, &bf16}, {run_int8, &int8}, {run_blas, &f32}};
         bf16.packed = &s.packed[1];
+        int8.packed = &s.packed[2];
 #ifdef __x86_64__
         reads = __builtin_cpu_supports("avx2");
-        work[3] = (struct work){read_all, &read};
+        work[4] = (struct work){read_all, &read};
 #endif
-        race(work, reads ? 4 : 3, seconds);
+        race(work, reads ? 5 : 4, seconds);
         printf("\n%s: one row, weights [%d,%d] beyond the caches, one thread\n", k->name,
                K, N);
         printf("            ms     GB/s%s\n", reads ? "  of reading alone" : "");
-        static const char *const names[] = {"f32", "bf16", "sgemv", "reading"};
-        for (int i = 0; i < (reads ? 4 : 3); i++) {
-            double rate = (i == 1 ? bytes / 2 : bytes) / seconds[i];
+        static const char *const names[] = {"f32", "bf16", "int8", "sgemv", "reading"};
+        static const double shares[] = {1, 0.5, 0.25, 1, 1}; /* of the bytes of f32 */
+        for (int i = 0; i < (reads ? 5 : 4); i++) {
+            double rate = shares[i] * bytes / seconds[i];
             printf("%-8s %5.2f %8.1f", names[i], seconds[i] * 1e3, rate);
-            printf(reads ? " %15.0f%%\n" : "\n", 100 * rate * seconds[3] / bytes);
+            printf(reads ? " %15.0f%%\n" : "\n", 100 * rate * seconds[4] / bytes);
         }
     }
     weights_done(&s);
@@ -271,7 +292,8 @@ static bool bench_matmul(const struct kernels *k, double ceiling)
     printf("\n%s: packed product beside the BLAS (sgemv for one row), one thread, "
            "GFLOP/s\n",
            k->name);
-    printf("[   K,   N]  rows       f32      bf16      BLAS  f32/BLAS  of peak\n");
+    printf(
+        "[   K,   N]  rows       f32      bf16      int8      BLAS  f32/BLAS  of peak\n");
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
         if (!bench_shape(k, shapes[i][0], shapes[i][1], ceiling))
             return false;
