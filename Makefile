@@ -78,8 +78,9 @@ $B/%.o: %.c
 $B/model/kernels/kern_ref.o: override CFLAGS += -O3
 # Lets gcc turn a choice between two floats into a mask; changes no value.
 $B/model/kernels/kern_portable.o: override CFLAGS += -O3 -fno-trapping-math
-$B/model/kernels/kern_avx2.o $B/model/kernels/kern_avx2_attention.o: override CFLAGS += -O3 -mavx2 -mfma
-$B/model/kernels/kern_avx512.o $B/model/kernels/kern_avx512_attention.o: override CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
+$B/model/kernels/kern_avx2%: override CFLAGS += -O3 -mavx2 -mfma
+$B/model/kernels/kern_avx512%: override CFLAGS += -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma
+$B/model/kernels/kern_avx512_int8.o: override CFLAGS += -mavx512vnni
 
 # Files that the assembler reads, which writes no dependencies.
 $B/server/web/embed.o: $(wildcard server/web/*.html server/web/*.css server/web/*.js)
@@ -181,7 +182,7 @@ fuzz:
 build/lint/%.ok: %.c $(LINT_HDR) .clang-tidy
 	@mkdir -p $(@D)
 	@clang-tidy --quiet $< -- $(CPPFLAGS) -std=c11 $(if $(findstring avx2,$<),-mavx2 -mfma) \
-	    $(if $(findstring avx512,$<),-mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma) 2>/dev/null
+	    $(if $(findstring avx512,$<),-mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx512vnni -mavx2 -mfma) 2>/dev/null
 	@touch $@
 
 build/lint/%.h.ok: %.h

@@ -5,8 +5,7 @@
 
 #include <immintrin.h>
 
-#define TARGET __attribute__((target("avx2")))
-#define vec    __m256i
+#define vec __m256i
 enum { VECTORS = 2, TILE_ROWS = 4 }; /* per line of a panel; 16 registers hold no more */
 #include "model/kernels/kern_int8_product.h"
 
@@ -14,40 +13,40 @@ enum { VECTORS = 2, TILE_ROWS = 4 }; /* per line of a panel; 16 registers hold n
 
 enum { LANES = 8 };
 
-static TARGET ALWAYS_INLINE vec vec_zero(void)
+static ALWAYS_INLINE vec vec_zero(void)
 {
     return _mm256_setzero_si256();
 }
 
-static TARGET ALWAYS_INLINE vec vec_bytes(int32_t q)
+static ALWAYS_INLINE vec vec_bytes(int32_t q)
 {
     return _mm256_set1_epi32(q);
 }
 
-static TARGET ALWAYS_INLINE vec vec_dot(vec sum, vec q, vec w)
+static ALWAYS_INLINE vec vec_dot(vec sum, vec q, vec w)
 {
     __m256i pairs = _mm256_maddubs_epi16(q, w);
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-static TARGET ALWAYS_INLINE vec vec_load(const char *line, int v)
+static ALWAYS_INLINE vec vec_load(const char *line, int v)
 {
     return _mm256_load_si256((const __m256i *)line + v);
 }
 
-static TARGET ALWAYS_INLINE __m256i part_mask(size_t n)
+static ALWAYS_INLINE __m256i part_mask(size_t n)
 {
     static const int32_t ones_then_zeros[2 * LANES] = {-1, -1, -1, -1, -1, -1, -1, -1};
     return _mm256_loadu_si256((const __m256i *)(ones_then_zeros + LANES - n));
 }
 
-static TARGET ALWAYS_INLINE __m256 load(const float *p, size_t n)
+static ALWAYS_INLINE __m256 load(const float *p, size_t n)
 {
     return n == LANES ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, part_mask(n));
 }
 
-static TARGET ALWAYS_INLINE void finish(const struct job *j, size_t row, size_t column,
-                                        const struct int8_head *head, int v, vec sum)
+static ALWAYS_INLINE void finish(const struct job *j, size_t row, size_t column,
+                                 const struct int8_head *head, int v, vec sum)
 {
     const struct product *p = j->p;
     const struct quantised_row *in = &j->x->rows[row];
@@ -79,8 +78,8 @@ static size_t tile_panels(size_t rows, size_t left)
     return left >= most ? most : 1;
 }
 
-static TARGET ALWAYS_INLINE void run_tile(const struct job *j, size_t row, size_t column,
-                                          size_t rows, size_t panels)
+static ALWAYS_INLINE void run_tile(const struct job *j, size_t row, size_t column,
+                                   size_t rows, size_t panels)
 {
     switch (rows << 4 | panels) {
     /* clang-format off */
@@ -97,7 +96,7 @@ static TARGET ALWAYS_INLINE void run_tile(const struct job *j, size_t row, size_
 /* ---- rows ------------------------------------------------------------------------- */
 
 /* The least and the largest lane. */
-static TARGET float least(__m256 v)
+static float least(__m256 v)
 {
     float lane[LANES], x;
     _mm256_storeu_ps(lane, v);
@@ -107,20 +106,19 @@ static TARGET float least(__m256 v)
     return x;
 }
 
-static TARGET float largest(__m256 v)
+static float largest(__m256 v)
 {
     return -least(_mm256_xor_ps(v, _mm256_set1_ps(-0.0f)));
 }
 
 /* NaN if a lane is, else 0. */
-static TARGET float any_bad(__m256 v)
+static float any_bad(__m256 v)
 {
     __m256 nan = _mm256_cmp_ps(v, v, _CMP_UNORD_Q);
     return _mm256_movemask_ps(nan) ? __builtin_nanf("") : 0;
 }
 
-static TARGET void avx2_quantise(size_t K, const float *x, uint8_t *q,
-                                 struct quantised_row *row)
+static void avx2_quantise(size_t K, const float *x, uint8_t *q, struct quantised_row *row)
 {
     const __m256 none = _mm256_setzero_ps();
     __m256 lo = none, hi = none, bad = none;

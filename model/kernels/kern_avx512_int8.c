@@ -4,8 +4,7 @@
 
 #include <immintrin.h>
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
-#define vec    __m512i
+#define vec __m512i
 enum { VECTORS = 1, TILE_ROWS = 6 }; /* per line of a panel */
 #include "model/kernels/kern_int8_product.h"
 
@@ -13,35 +12,35 @@ enum { VECTORS = 1, TILE_ROWS = 6 }; /* per line of a panel */
 
 enum { LANES = 16 };
 
-static TARGET ALWAYS_INLINE vec vec_zero(void)
+static ALWAYS_INLINE vec vec_zero(void)
 {
     return _mm512_setzero_si512();
 }
 
-static TARGET ALWAYS_INLINE vec vec_bytes(int32_t q)
+static ALWAYS_INLINE vec vec_bytes(int32_t q)
 {
     return _mm512_set1_epi32(q);
 }
 
 /* As assembly, because gcc 12 copies the sums back and forth around the intrinsic. */
-static TARGET ALWAYS_INLINE vec vec_dot(vec sum, vec q, vec w)
+static ALWAYS_INLINE vec vec_dot(vec sum, vec q, vec w)
 {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(q), "v"(w));
     return sum;
 }
 
-static TARGET ALWAYS_INLINE vec vec_load(const char *line, int v)
+static ALWAYS_INLINE vec vec_load(const char *line, int v)
 {
     return _mm512_load_si512((const __m512i *)line + v);
 }
 
-static TARGET ALWAYS_INLINE __mmask16 part_mask(size_t n)
+static ALWAYS_INLINE __mmask16 part_mask(size_t n)
 {
     return n < LANES ? (__mmask16)((1u << n) - 1) : 0xffff;
 }
 
-static TARGET ALWAYS_INLINE void finish(const struct job *j, size_t row, size_t column,
-                                        const struct int8_head *head, int v, vec sum)
+static ALWAYS_INLINE void finish(const struct job *j, size_t row, size_t column,
+                                 const struct int8_head *head, int v, vec sum)
 {
     (void)v;
     const struct product *p = j->p;
@@ -67,8 +66,8 @@ static size_t tile_panels(size_t rows, size_t left)
     return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
-static TARGET ALWAYS_INLINE void run_tile(const struct job *j, size_t row, size_t column,
-                                          size_t rows, size_t panels)
+static ALWAYS_INLINE void run_tile(const struct job *j, size_t row, size_t column,
+                                   size_t rows, size_t panels)
 {
     switch (rows << 4 | panels) {
     /* clang-format off */
@@ -98,8 +97,8 @@ static TARGET ALWAYS_INLINE void run_tile(const struct job *j, size_t row, size_
 
 /* ---- rows ------------------------------------------------------------------------- */
 
-static TARGET void avx512_quantise(size_t K, const float *x, uint8_t *q,
-                                   struct quantised_row *row)
+static void avx512_quantise(size_t K, const float *x, uint8_t *q,
+                            struct quantised_row *row)
 {
     const __m512 none = _mm512_setzero_ps();
     __m512 lo = none, hi = none, bad = none;

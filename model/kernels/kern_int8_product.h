@@ -1,14 +1,16 @@
 /* Inside model/kernels/ only: the product with int8 weights (layout: kern_int8.h), for
  * the files of one vector width each, which include this once.
  *
- * Such a file defines before: the macro TARGET, an attribute of every function that names
- * the instructions it may use; VECTORS, the vectors that hold one line of a panel;
- * TILE_ROWS, the most rows of a tile; the macro vec, its type of integer vector; and the
- * functions declared below, which all end up inside the loops of tile(). */
+ * Such a file defines before: vec, its type of integer vector (without it this header is
+ * empty); VECTORS, how many of them hold one line of a panel; TILE_ROWS, the most rows of
+ * a tile; after: the functions that are only declared here, which all end up inside the
+ * loops of tile(). */
 #ifndef SEQ_KERNELS_KERN_INT8_PRODUCT_H
 #define SEQ_KERNELS_KERN_INT8_PRODUCT_H
 
 #include "model/kernels/kern_int8.h"
+
+#ifdef vec
 
 #include <immintrin.h>
 #include <string.h>
@@ -24,10 +26,10 @@ enum {
 
 /* All zero; four bytes of a row in every lane; sum += q * w over the four bytes of each
  * lane, modulo 2^32. */
-static TARGET ALWAYS_INLINE vec vec_zero(void);
-static TARGET ALWAYS_INLINE vec vec_bytes(int32_t q);
-static TARGET ALWAYS_INLINE vec vec_dot(vec sum, vec q, vec w);
-static TARGET ALWAYS_INLINE vec vec_load(const char *line, int v);
+static ALWAYS_INLINE vec vec_zero(void);
+static ALWAYS_INLINE vec vec_bytes(int32_t q);
+static ALWAYS_INLINE vec vec_dot(vec sum, vec q, vec w);
+static ALWAYS_INLINE vec vec_load(const char *line, int v);
 
 /* One call. */
 struct job {
@@ -38,20 +40,20 @@ struct job {
 };
 
 /* y [row, the vector v of the panel at `column`] from its sum, for columns < p->last. */
-static TARGET ALWAYS_INLINE void finish(const struct job *j, size_t row, size_t column,
-                                        const struct int8_head *head, int v, vec sum);
+static ALWAYS_INLINE void finish(const struct job *j, size_t row, size_t column,
+                                 const struct int8_head *head, int v, vec sum);
 
 /* How many panels a tile of so many rows takes where `left` > 0 are to do: what registers
  * hold, of the counts that run_tile knows; and tile() with these two as constants. */
 static size_t tile_panels(size_t rows, size_t left);
-static TARGET ALWAYS_INLINE void run_tile(const struct job *j, size_t row, size_t column,
-                                          size_t rows, size_t panels);
+static ALWAYS_INLINE void run_tile(const struct job *j, size_t row, size_t column,
+                                   size_t rows, size_t panels);
 
 /* `rows` rows times `panels` panels; both are constants at every call, so that the sums
  * live in registers. Tall tiles leave the memory idle: they fetch the next panels on the
  * way. */
-static TARGET ALWAYS_INLINE void tile(const struct job *j, size_t row, size_t column,
-                                      const int rows, const int panels)
+static ALWAYS_INLINE void tile(const struct job *j, size_t row, size_t column,
+                               const int rows, const int panels)
 {
     const size_t panel = j->panel, ld = j->x->ld;
     const size_t width = (size_t)panels * INT8_PANEL;
@@ -105,7 +107,7 @@ static void activate(const struct product *p, size_t row, size_t column, size_t 
 
 /* Rows first..last-1 in tiles of nearly equal height; the panels stay in the cache while
  * all tiles use them. */
-static TARGET void some_rows(const struct job *j, size_t first, size_t last)
+static void some_rows(const struct job *j, size_t first, size_t last)
 {
     size_t M = last - first, tiles = (M + TILE_ROWS - 1) / TILE_ROWS;
     size_t tallest = (M + tiles - 1) / tiles, panels;
@@ -124,8 +126,8 @@ static TARGET void some_rows(const struct job *j, size_t first, size_t last)
 }
 
 /* Rows are taken in blocks of nearly equal height that stay in the second-level cache. */
-static TARGET void product_int8(const struct matrix *w, const struct quantised *x,
-                                const struct product *p)
+static void product_int8(const struct matrix *w, const struct quantised *x,
+                         const struct product *p)
 {
     struct job j = {.w = w, .x = x, .p = p, .panel = kern_int8_panel(w->K)};
     j.lines = (j.panel - INT8_HEAD) / INT8_LINE;
@@ -138,5 +140,7 @@ static TARGET void product_int8(const struct matrix *w, const struct quantised *
     for (size_t row = 0; row < p->M; row += block)
         some_rows(&j, row, p->M - row < block ? p->M : row + block);
 }
+
+#endif
 
 #endif
