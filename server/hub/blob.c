@@ -83,6 +83,8 @@ static enum err_code take_up(struct download *d, struct err *err)
         size_t want =
             have - d->at < (int64_t)sizeof bytes ? (size_t)(have - d->at) : sizeof bytes;
         ssize_t n = pread(d->fd, bytes, want, (off_t)d->at);
+        if (n == 0)
+            errno = EIO; /* cut by somebody else meanwhile */
         if (n <= 0)
             return failed(d, err);
         digest_add(&d->digest, bytes, (size_t)n);
