@@ -179,8 +179,9 @@ fuzz:
 	    $$t -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 $$([ -f $$d ] && echo -dict=$$d) \
 	    build/corpus/$${t##*/} tests/fuzz/corpus/$${t##*/} 2>&1 | tail -n 3 || exit 1; done
 
-build/lint/%.ok: %.c $(LINT_HDR) .clang-tidy
+build/lint/%.ok: %.c .clang-tidy
 	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -std=c11 -MM -MP -MT $@ -MF $(@:.ok=.d) $<
 	@clang-tidy --quiet $< -- $(CPPFLAGS) -std=c11 $(if $(findstring avx2,$<),-mavx2 -mfma) \
 	    $(if $(findstring avx512,$<),-mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx512vnni -mavx2 -mfma) 2>/dev/null
 	@touch $@
@@ -215,3 +216,4 @@ clean:
 	rm -rf build
 
 -include $(wildcard $B/*/*.d $B/*/*/*.d)
+-include $(wildcard build/lint/*/*.d build/lint/*/*/*.d)

@@ -397,11 +397,6 @@ static enum err_code check_qwen3(const json_t *root, struct config *c, struct er
 
 /* ---- families ---------------------------------------------------------------------- */
 
-#define FAMILY(type, arch, keys, other, check)                                           \
-    {                                                                                    \
-        (type), (arch), (keys), CONFIG_COUNT(keys), (other), (check)                     \
-    }
-
 const struct config_family CONFIG_GPT2 =
     FAMILY("gpt2", ARCH_GPT2, GPT2_KEYS, GPT2_OTHER, check_gpt2);
 const struct config_family CONFIG_LLAMA =

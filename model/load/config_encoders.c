@@ -313,11 +313,6 @@ static enum err_code check_modernbert(const json_t *root, struct config *c,
 
 /* ---- families ---------------------------------------------------------------------- */
 
-#define FAMILY(type, arch, keys, other, check)                                           \
-    {                                                                                    \
-        (type), (arch), (keys), CONFIG_COUNT(keys), (other), (check)                     \
-    }
-
 const struct config_family CONFIG_BERT =
     FAMILY("bert", ARCH_BERT, BERT_KEYS, BERT_OTHER, check_bert);
 const struct config_family CONFIG_DISTILBERT =

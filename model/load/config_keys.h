@@ -81,6 +81,11 @@ enum err_code config_keys_heads(struct config *c, const char *width_key,
 
 #define CONFIG_COUNT(table) (sizeof(table) / sizeof *(table))
 #define FIELD(name)         offsetof(struct config, name)
+/* The row of a family. */
+#define FAMILY(type, arch, keys, other, check)                                           \
+    {                                                                                    \
+        (type), (arch), (keys), CONFIG_COUNT(keys), (other), (check)                     \
+    }
 
 enum {
     VOCAB_MAX = 1 << 24,

@@ -148,5 +148,5 @@ static enum err_code check_rnn(const json_t *root, struct config *c, struct err 
                               : check_pooling(root, c, err);
 }
 
-const struct config_family CONFIG_RNN = {
-    "rnn", ARCH_RNN, RNN_KEYS, CONFIG_COUNT(RNN_KEYS), RNN_OTHER, check_rnn};
+const struct config_family CONFIG_RNN =
+    FAMILY("rnn", ARCH_RNN, RNN_KEYS, RNN_OTHER, check_rnn);
