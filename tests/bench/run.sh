@@ -34,31 +34,6 @@ node_modules() {
         cp "$peers/package.json" "$work/node.new/" && mv "$work/node.new" "$work/node"
 }
 
-# A load of SECONDS on the shipped classifiers, 12 words a text.
-shipped() {
-    seconds=$1
-    echo "## POST /v1/sentiment, a text of 12 words, ${seconds} s a run"
-    log=$work/shipped.log
-    "$build/seqd" --port 0 --log-level warn --queue-limit 1024 2>"$log" &
-    pid=$!
-    trap 'kill $pid 2>/dev/null || true' EXIT
-    port=
-    while [ -z "$port" ]; do
-        kill -0 $pid || { cat "$log"; exit 1; }
-        port=$(sed -n 's/.*"listening".*"address":"127\.0\.0\.1:\([0-9]*\)".*/\1/p' "$log")
-        sleep 0.05
-    done
-    for model in sentiment-lstm sentiment-transformer; do
-        for connections in 1 16 64; do
-            echo "$model, $connections connections: $(
-                BODIES="{\"model\":\"$model\",\"text\":\"This is one of the best films I have seen all year\"}" \
-                    wrk -t1 -c$connections -d"${seconds}s" --timeout 5s --latency \
-                    -s "$peers/load.lua" "http://127.0.0.1:$port/v1/sentiment" | grep '^{')"
-        done
-    done
-    kill $pid
-}
-
 status=0
 if sh tests/lint/packages.sh python3-venv python3-torch &&
     venv venv "$peers/requirements.txt" --system-site-packages; then
@@ -74,7 +49,7 @@ else
     echo "no peers: Debian's python3-torch or Python packages can't be installed" >&2
 fi
 [ "$mode" = full ] || exit $status
-for each in bench_kernels bench_attention bench_typing bench_tokenizer; do
+for each in bench_kernels bench_attention bench_crew bench_recurrent bench_typing; do
     [ -x "$build/tests/bench/$each" ] || continue
     echo
     echo "## $each"
@@ -84,5 +59,6 @@ echo
 echo "## start and memory, all shipped models"
 "$build/tests/bench/bench_start" "$build/seqd"
 echo
-shipped 3
+echo "## the HTTP path beside nginx, the shipped classifiers, short texts beside long ones"
+sh tests/bench/bench_http.sh "$build" 2 3
 exit $status

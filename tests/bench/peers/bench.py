@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import chart
@@ -135,9 +136,10 @@ def main(build, work, mode):
     report.show_header()
     in_process(results, bench, mode, clock)
     over_http(results, build, work, mode, clock)
-    for model in ("lstm-650", "gpt2-30m"):
+    for model, unit in product(("lstm-650", "gpt2-30m"), ("token", "word")):
         results.attempt("next word while typing, 64 tokens", model,
-                        lambda: servers.typing_row(build, work, model, ROUNDS[mode]))
+                        lambda: servers.typing_row(build, work, model, unit,
+                                                   ROUNDS[mode]))
     saved = {"machine": machine(), "mode": mode, "note": note, "load_average": load,
              "ceilings": ceilings, "rows": results.rows, "curves": results.curves}
     save(saved, work)

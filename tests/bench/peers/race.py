@@ -24,6 +24,11 @@ def repeats(run, slice_s, most):
     return max(1, min(most, int(slice_s / once)))
 
 
+# Threads of ONNX Runtime and PyTorch spin for a while behind a run, and would take a core
+# from whoever comes next.
+SETTLE_S = 0.02
+
+
 def race(sides, rounds, slice_s, most=4096):
     """sides: name -> run(times) -> seconds of one. Every round runs each side once, in
     turn, so that a neighbour on the machine disturbs all alike. name -> Figure."""
@@ -32,6 +37,7 @@ def race(sides, rounds, slice_s, most=4096):
     for _ in range(rounds):
         for name, run in sides.items():
             runs[name].append(run(times[name]))
+            time.sleep(SETTLE_S)
     return {name: Figure(values) for name, values in runs.items()}
 
 

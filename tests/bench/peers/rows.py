@@ -153,16 +153,16 @@ class Bench:
         """One record of the results. Unsupported: a side can't do it (yet)."""
         key = self.models.prepare(self.root, row.model, row.precision, threads)
         self.agree(row, key, threads)
-        sides = {"ours": lambda n: self.models.seconds(row.verb, key, row.texts, n)}
-        for name, peer in self.peers(row, threads, row.texts).items():
-            sides[name] = peer.seconds if row.verb == "classify" else \
-                peer.step_seconds if row.verb == "steps" else peer.prefill_seconds
         flops, n_bytes = work_of(row)
         limits = ["read"] if row.precision != "f32" else ["fma", "read"]
         weights = n_bytes // {"f32": 1, "bf16": 2, "int8": 4}[row.precision]
-        sides["read"] = lambda n: self.ceiling.read(threads, weights // 4096 * 4096)
+        sides = {"read": lambda n: self.ceiling.read(threads, weights // 4096 * 4096)}
         if "fma" in limits:
             sides["fma"] = lambda n: self.ceiling.fma(threads)
+        sides["ours"] = lambda n: self.models.seconds(row.verb, key, row.texts, n)
+        for name, peer in self.peers(row, threads, row.texts).items():
+            sides[name] = peer.seconds if row.verb == "classify" else \
+                peer.step_seconds if row.verb == "steps" else peer.prefill_seconds
         # A step behind 64 tokens costs what it costs there, not a thousand tokens later.
         steps = 32 if row.model.startswith("gpt2") and row.verb == "steps" else 4096
         figures = race(sides, self.rounds, self.slice_s, steps)

@@ -66,10 +66,17 @@ class Server:
             return reply.read()
 
     def post(self, path, body):
+        return self.ask(path, body)[0]
+
+    def ask(self, path, body):
+        """The answer, and the reply's Server-Timing: name -> seconds."""
         request = urllib.request.Request(self.url(path), json.dumps(body).encode(),
                                          {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as reply:
-            return json.loads(reply.read())
+            parts = (reply.headers.get("Server-Timing") or "").split(", ")
+            times = dict(p.split(";dur=") for p in parts if ";dur=" in p)
+            return (json.loads(reply.read()),
+                    {name: float(ms) / 1e3 for name, ms in times.items()})
 
     def resident(self):
         """Bytes."""
@@ -230,19 +237,19 @@ def http_rows(build, work, connections, rounds, seconds):
 TYPED = range(49, 65)  # tokens of the text at each keystroke that is measured
 
 
-def keystrokes(server, words):
-    """Median seconds of a request as the text grows word by word, and the answers."""
+def keystrokes(server, words, unit):
+    """Median seconds that a request computes as the text grows word by word, and the
+    answers."""
     seconds, answers = [], []
     for n in TYPED:
-        body = {"text": " ".join(words[:n]), "unit": "token", "top_k": 3}
-        begin = time.perf_counter()
-        answer = server.post("/v1/next-word", body)
-        seconds.append(time.perf_counter() - begin)
+        body = {"text": " ".join(words[:n]), "unit": unit, "top_k": 3}
+        answer, times = server.ask("/v1/next-word", body)
+        seconds.append(times["compute"])
         answers.append(answer["results"][0]["predictions"])
     return statistics.median(seconds), answers
 
 
-def typing_row(build, work, model, rounds):
+def typing_row(build, work, model, unit, rounds):
     """Beside itself without states kept: the same answers, digit for digit."""
     usage = subprocess.run([build / "seqd", "--help"], capture_output=True, text=True,
                            check=True).stdout
@@ -260,7 +267,7 @@ def typing_row(build, work, model, rounds):
             words = random.Random(r).sample(list(vocab)[1:], max(TYPED))
             told = []
             for name, s in sides.items():
-                seconds, answers = keystrokes(s, words)
+                seconds, answers = keystrokes(s, words, unit)
                 runs[name].append(seconds)
                 told.append(answers)
             if told[0] != told[1]:
@@ -268,5 +275,5 @@ def typing_row(build, work, model, rounds):
     finally:
         for s in sides.values():
             s.stop()
-    return versus("next word while typing, 64 tokens", f"{model}, a keystroke over HTTP",
+    return versus("next word while typing, 64 tokens", f"{model}, compute of a {unit}",
                   "s", {name: Figure(values) for name, values in runs.items()}, 10)
