@@ -46,10 +46,20 @@ struct job {
     struct err err; /* code ERR_OK: reply is good */
     uint64_t tokenize_us, compute_us;
     size_t n_texts, n_tokens; /* for the log and the metrics */
+    /* There is more to do: the job is queued again, as if it came now, with the cost that
+     * run has left in it, and run is called again, with whatever else waits by then. That
+     * is how sequences that grow token by token join and leave a batch at every step. It
+     * takes no room of the queue from others, and has no deadline any more. False before
+     * each run; with an error it means nothing. */
+    bool again;
 
     /* set by the HTTP side before the job is pushed */
     void (*finish)(void *arg,
                    struct job *take_job); /* any worker or the timer, no locks */
+    /* Called by run when reply.body holds a part that may be sent already: takes the body
+     * away; the first time also the head (status, content type, headers), after which an
+     * error can only be told inside the body. NULL: nobody wants parts. No locks. */
+    void (*progress)(void *arg, struct job *job);
     bool (*abandoned)(void *arg); /* asked before a batch: nobody waits for it any more */
     void *arg;
     const atomic_bool *gone; /* set once nobody waits any more; NULL = never */
@@ -57,9 +67,12 @@ struct job {
 
     /* the scheduler's own */
     struct job *next;
-    uint64_t queued_us, queue_us; /* when it was pushed, how long it waited */
-    enum job_end end;             /* not JOB_RAN: err says why, and there is no reply */
-    size_t batch; /* how many jobs ran together with it, itself included */
+    uint64_t queued_us; /* when it was pushed, the last time */
+    uint64_t queue_us;  /* how long it waited for its first run */
+    enum job_end end;   /* not JOB_RAN: err says why, and there is no reply */
+    /* How many jobs ran together with it, itself included; the most of its runs. 0 until
+     * it has run. */
+    size_t batch;
 };
 
 /* Nobody waits for it any more. */

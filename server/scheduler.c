@@ -32,7 +32,8 @@ struct scheduler {
     pthread_cond_t drained; /* the last job is finished and workers are stopping */
 
     struct queue queues[N_CLASSES]; /* under lock from here on */
-    size_t depth;                   /* jobs in them */
+    size_t depth;                   /* jobs in them that have not run yet */
+    size_t n_again;                 /* those between two of their runs */
     size_t n_running;               /* jobs taken out of them and not finished yet */
     bool stopping;
 
@@ -45,6 +46,22 @@ struct scheduler {
 };
 
 /* ---- the queue ------------------------------------------------------------------- */
+
+static bool has_run(const struct job *job)
+{
+    return job->batch > 0;
+}
+
+/* The counter that a job in the queue belongs to. */
+static size_t *count_locked(struct scheduler *s, const struct job *job)
+{
+    return has_run(job) ? &s->n_again : &s->depth;
+}
+
+static bool waits_locked(const struct scheduler *s)
+{
+    return s->depth + s->n_again > 0;
+}
 
 static size_t class_of(const struct job *job)
 {
@@ -65,7 +82,7 @@ static void queues_clear_locked(struct scheduler *s)
 {
     for (size_t c = 0; c < N_CLASSES; c++)
         s->queues[c] = (struct queue){.tail = &s->queues[c].head};
-    s->depth = 0;
+    s->depth = s->n_again = 0;
     atomic_store(&s->waiting, 0);
 }
 
@@ -76,7 +93,7 @@ static void append_locked(struct scheduler *s, struct job *job)
     job->next = NULL;
     *q->tail = job;
     q->tail = &job->next;
-    s->depth++;
+    ++*count_locked(s, job);
     atomic_fetch_or(&s->waiting, 1u << class);
 }
 
@@ -90,7 +107,7 @@ static struct job *unlink_locked(struct scheduler *s, size_t class, struct job *
     if (!s->queues[class].head)
         atomic_fetch_and(&s->waiting, ~(1u << class));
     job->next = NULL;
-    s->depth--;
+    --*count_locked(s, job);
     return job;
 }
 
@@ -136,6 +153,7 @@ static size_t take_batch_locked(struct scheduler *s, size_t class, struct job **
 enum err_code scheduler_push(struct scheduler *s, struct job *job, struct err *err)
 {
     job->queued_us = clock_us();
+    job->batch = 0;
     pthread_mutex_lock(&s->lock);
     bool stopping = s->stopping, full = s->depth >= s->limits.queue_limit;
     if (!stopping && !full)
@@ -165,9 +183,16 @@ static void finish(struct job *job)
     job->finish(job->arg, job);
 }
 
+/* The first time a job leaves the queue. */
+static void note_wait(struct job *job, uint64_t now_us)
+{
+    if (!has_run(job))
+        job->queue_us = now_us - job->queued_us;
+}
+
 static void give_up(struct scheduler *s, struct job *job, enum job_end end)
 {
-    job->queue_us = clock_us() - job->queued_us;
+    note_wait(job, clock_us());
     job->end = end;
     if (end == JOB_ABANDONED)
         err_set(&job->err, ERR_STOPPED, "the client closed the connection");
@@ -193,7 +218,7 @@ static void left_running(struct scheduler *s, size_t n)
 {
     pthread_mutex_lock(&s->lock);
     s->n_running -= n;
-    if (s->n_running == 0 && s->depth == 0)
+    if (s->n_running == 0 && !waits_locked(s))
         pthread_cond_broadcast(&s->drained);
     pthread_mutex_unlock(&s->lock);
 }
@@ -288,26 +313,66 @@ static void left_off(struct scheduler *s, struct job *job)
         metrics_abandoned(s->metrics);
 }
 
-static void run_batch(struct scheduler *s, struct lane *lane, size_t taken)
+/* The jobs to run again go back into the queues, as if they came now; when running jobs
+ * are given up already, these end instead. */
+static void requeue(struct scheduler *s, struct job **jobs, size_t n)
+{
+    uint64_t now = clock_us();
+    pthread_mutex_lock(&s->lock);
+    bool giving_up = atomic_load(&s->giving_up);
+    for (size_t i = 0; i < n && !giving_up; i++) {
+        jobs[i]->queued_us = now;
+        jobs[i]->deadline_us = 0;
+        append_locked(s, jobs[i]);
+    }
+    s->n_running -= giving_up ? 0 : n;
+    pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < n && giving_up; i++) {
+        atomic_fetch_add(&s->n_given_up, 1);
+        give_up(s, jobs[i], JOB_STOPPED);
+    }
+    if (giving_up)
+        left_running(s, n);
+}
+
+/* Finishes what is done; returns how many of the batch, first in it now, run again. */
+static size_t finish_batch(struct scheduler *s, struct job **batch, size_t n)
+{
+    size_t n_again = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct job *job = batch[i];
+        if (job->again && job->err.code == ERR_OK) {
+            batch[n_again++] = job;
+            continue;
+        }
+        if (job->err.code == ERR_STOPPED)
+            left_off(s, job);
+        finish(job);
+    }
+    return n_again;
+}
+
+/* Returns how many of the jobs are in the queues again. */
+static size_t run_batch(struct scheduler *s, struct lane *lane, size_t taken)
 {
     struct job **batch = lane->batch;
-    size_t n = lane->n = drop_dead(s, batch, taken);
+    size_t n = lane->n = drop_dead(s, batch, taken), n_again = 0;
     uint64_t now = clock_us();
     for (size_t i = 0; i < n; i++) {
-        batch[i]->queue_us = now - batch[i]->queued_us;
-        batch[i]->batch = n;
+        note_wait(batch[i], now);
+        batch[i]->again = false;
+        batch[i]->batch = n > batch[i]->batch ? n : batch[i]->batch;
     }
     if (n) {
         if (s->metrics)
             metrics_batch(s->metrics, n);
         batch[0]->kind->run(batch, n, lane->seq);
-        for (size_t i = 0; i < n; i++) {
-            if (batch[i]->err.code == ERR_STOPPED)
-                left_off(s, batch[i]);
-            finish(batch[i]);
-        }
+        n_again = finish_batch(s, batch, n);
     }
-    left_running(s, taken);
+    if (n_again)
+        requeue(s, batch, n_again);
+    left_running(s, taken - n_again);
+    return n_again;
 }
 
 /* ---- breaks of a running batch --------------------------------------------------- */
@@ -344,7 +409,8 @@ static void run_shorter(void *arg)
     pthread_mutex_unlock(&s->lock);
     if (n == 0)
         return;
-    run_batch(s, &w->shorter, n);
+    if (run_batch(s, &w->shorter, n))
+        crew_wake(s->crew); /* this worker may not come back to them soon */
     w->paused_us += clock_us() - now;
 }
 
@@ -355,7 +421,7 @@ static bool still_idle(void *arg)
 {
     struct scheduler *s = arg;
     pthread_mutex_lock(&s->lock);
-    bool idle = s->depth == 0 && !s->stopping;
+    bool idle = !waits_locked(s) && !s->stopping;
     pthread_mutex_unlock(&s->lock);
     return idle;
 }
@@ -404,7 +470,7 @@ static void run_next(struct worker *w, size_t n)
 {
     w->start_us = clock_us();
     w->paused_us = 0;
-    run_batch(w->s, &w->usual, n);
+    (void)run_batch(w->s, &w->usual, n);
 }
 
 static void *work(void *arg)
@@ -415,10 +481,12 @@ static void *work(void *arg)
     for (;;) {
         pthread_mutex_lock(&s->lock);
         size_t n = take_next_locked(w);
-        bool stop = n == 0 && s->stopping;
+        bool stop = n == 0 && s->stopping, more = n && waits_locked(s);
         pthread_mutex_unlock(&s->lock);
         if (stop)
             break;
+        if (more && crew_idle(s->crew))
+            crew_wake(s->crew); /* jobs that run again come back without a push */
         if (n)
             run_next(w, n);
         else
@@ -491,7 +559,7 @@ static void wait_drained_locked(struct scheduler *s, uint64_t timeout_us)
     uint64_t end = clock_us() + timeout_us;
     struct timespec until = {.tv_sec = (time_t)(end / 1000000u),
                              .tv_nsec = (long)(end % 1000000u) * 1000};
-    while (s->depth || s->n_running)
+    while (waits_locked(s) || s->n_running)
         if (pthread_cond_timedwait(&s->drained, &s->lock, &until) == ETIMEDOUT)
             return;
 }

@@ -7,7 +7,10 @@
  * Short jobs don't stand behind long ones: each token of a job counts as if it had come a
  * little later, and when all workers are busy, one whose batch is long runs shorter jobs
  * in its pauses (base/breaks.h). Long ones don't starve: the handicap has a limit, and
- * pauses take half of a worker's time at most. Oldest first keeps models fair. */
+ * pauses take half of a worker's time at most. Oldest first keeps models fair.
+ *
+ * A job may ask for another run (job.h, `again`): then it is the youngest in the queue,
+ * so others of its model join it and others of other models have their turn before it. */
 #ifndef SERVER_SCHEDULER_H
 #define SERVER_SCHEDULER_H
 
@@ -23,7 +26,7 @@ struct scheduler;
 
 struct scheduler_limits {
     size_t n_workers;   /* >= 1 */
-    size_t queue_limit; /* jobs waiting, without those that run */
+    size_t queue_limit; /* jobs waiting, without those that run or have run */
     size_t batch_jobs;  /* most jobs in one batch */
     size_t batch_cost;  /* most tokens in one batch; a single job may exceed it */
 };
@@ -39,7 +42,7 @@ enum err_code scheduler_new(const struct scheduler_limits *limits,
 enum err_code scheduler_push(struct scheduler *s, struct job *job,
                              struct err *err) MUST_CHECK;
 
-/* Jobs waiting now. */
+/* Jobs waiting for their first run. */
 size_t scheduler_depth(struct scheduler *s);
 
 /* Takes waiting jobs that are past their deadline or abandoned out of the queue and
