@@ -15,8 +15,9 @@ enum err_code model_kernels(const struct seq_load_options *opt,
     *out = kernels_get(cpu);
     if (*out)
         return ERR_OK;
-    return err_set(err, ERR_UNSUPPORTED, "no kernels '%s' on this machine",
-                   cpu ? cpu : "");
+    bool blas = cpu && strcmp(cpu, "blas") == 0;
+    return err_set(err, ERR_UNSUPPORTED, "no kernels '%s' on this machine%s",
+                   cpu ? cpu : "", blas ? ": no library libopenblas.so.0" : "");
 }
 
 enum err_code seq_init(const struct seq_load_options *opt, struct err *err)
@@ -25,7 +26,7 @@ enum err_code seq_init(const struct seq_load_options *opt, struct err *err)
     enum err_code code = model_kernels(opt, &k, err);
     if (code != ERR_OK)
         return code;
-    if (!kernels_blas_single_thread() && strcmp(k->name, "blas") == 0)
+    if (strcmp(k->name, "blas") == 0 && !kernels_blas_single_thread())
         return err_set(
             err, ERR_UNSUPPORTED,
             "the BLAS library insists on threads of its own; install the serial "
@@ -115,12 +116,15 @@ static void fill_info(struct seq_model *m, const struct weights *w)
     info->vocab = cfg->vocab;
     info->width = cfg->arch == ARCH_RNN ? cfg->hidden : cfg->width;
     info->n_layers = cfg->n_layers;
+    info->map_group = 1;
     if (info->mask == SEQ_MASK_POOLING) {
         info->n_map_layers = 1;
         info->n_map_heads = cfg->hops;
     } else if (info->mask != SEQ_MASK_NONE) {
         info->n_map_layers = cfg->n_layers;
         info->n_map_heads = cfg->n_heads;
+        if (info->mask == SEQ_MASK_CAUSAL)
+            info->map_group = cfg->n_heads / cfg->n_kv_heads;
     }
     info->context = cfg->context;
     info->n_labels = cfg->head == HEAD_LABELS ? cfg->n_labels : 0;

@@ -60,7 +60,8 @@ struct seq_info {
     size_t n_params, file_bytes, resident_bytes;
     size_t vocab, width, n_layers;
     size_t n_map_layers, n_map_heads; /* of attention maps; pooling: 1 layer, R hops */
-    size_t context; /* most tokens of one text incl. specials; 0 = any */
+    size_t map_group; /* so many of these heads, one beside the other, share their keys */
+    size_t context;   /* most tokens of one text incl. specials; 0 = any */
     size_t n_labels;
     const char *const *labels;
     enum seq_scores scores; /* of the labels */
@@ -74,9 +75,10 @@ struct seq_info {
 struct seq_load_options {
     const char *cpu;       /* kernel variant, NULL = best */
     const char *precision; /* of the weights in memory: "f32" (NULL), "bf16", "int8" */
-    /* What a model with states may hold in memory of texts that seq_next_word has read,
-     * for texts that begin like them: their tokens and the states behind them. Those not
-     * asked for the longest go first. Changes no answer, only what it costs; 0 = none. */
+    /* What a model with states may hold in memory of texts that seq_next_word has read or
+     * seq_generate written, for texts that begin like them: their tokens and the states
+     * behind them. Those not asked for the longest go first. Changes no answer, only what
+     * it costs; 0 = none. */
     size_t state_cache_bytes;
 };
 
@@ -89,7 +91,7 @@ struct seq_model *seq_model_ref(struct seq_model *m);
 void seq_model_unref(struct seq_model *m); /* NULL is fine */
 const struct seq_info *seq_model_info(const struct seq_model *m);
 
-/* What seq_next_word has kept and found again, see state_cache_bytes. */
+/* What seq_next_word and seq_generate have kept and found, see state_cache_bytes. */
 struct seq_reuse {
     uint64_t hits, misses; /* texts that began like a known one, or like none */
     uint64_t reused_tokens, computed_tokens; /* of those texts */
@@ -321,15 +323,130 @@ enum err_code seq_feed(const struct seq_model *m, struct seq_worker *w, size_t B
                        struct seq_state *const *states, const int32_t *const *ids,
                        const size_t *n_ids, float *logits, struct err *err) MUST_CHECK;
 
+/* ---- generation ------------------------------------------------------------------ */
+
+/* How the next token is chosen from the logits. In this order: `bias` is added;
+ * penalties; division by the temperature; top_k, top_p, min_p each keep some of the most
+ * probable tokens; one of these is drawn. Zeroed is greedy. */
+struct seq_sampling {
+    double temperature; /* 0: the most probable token, ties to the lower id; at most 10 */
+    size_t top_k;       /* so many, and those that equal the last of them; 0 = all */
+    double top_p; /* the fewest that have this share together (Holtzman et al. 2020); at
+                     least one; 0 or 1 = all */
+    double min_p; /* those with this share of the most probable one's; 0 = all; up to 1 */
+    /* Of tokens in the prompt or generated: logits above 0 are divided by it, others
+     * multiplied (Keskar et al. 2019). 0 or 1 = none; at most 100. */
+    double repetition_penalty;
+    /* Of generated tokens: taken off the logit once, and each time; -100 to 100. */
+    double presence_penalty, frequency_penalty;
+    /* The draws of one generation depend on it and on nothing else. */
+    uint64_t seed;
+    size_t n_bias; /* each id once; -1000 to 1000, or -INFINITY, which forbids a token */
+    const struct seq_bias {
+        int32_t id;
+        float bias;
+    } * bias;
+};
+
+enum { SEQ_STOPS_MAX = 16, SEQ_STOP_BYTES = 256, SEQ_TOP_LOGPROBS = 20 };
+
+struct seq_generate_options {
+    struct seq_sampling sampling;
+    size_t max_tokens; /* 0 computes the prompt only */
+    size_t n_stops;    /* texts that end it, and are left out of it; each 1 to
+                          SEQ_STOP_BYTES bytes of UTF-8 */
+    const struct seq_stop {
+        const char *text;
+        size_t n;
+    } * stops;
+    bool ignore_end;      /* goes on behind an end of text */
+    bool keep_specials;   /* special tokens, and the end of text, are part of the text */
+    bool logprobs;        /* of each generated token, and of the n_top best beside it */
+    bool prompt_logprobs; /* the same of the prompt's tokens, but for the first one */
+    size_t n_top;         /* 0..SEQ_TOP_LOGPROBS */
+};
+
+enum seq_finish {
+    SEQ_FINISH_NOT, /* more is to come */
+    SEQ_FINISH_END, /* the model's end of text */
+    SEQ_FINISH_STOP,
+    SEQ_FINISH_LENGTH /* max_tokens, or the model's context is full */
+};
+
+/* A token's natural log probability among all of the vocabulary, before anything of
+ * seq_sampling. */
+struct seq_logprob {
+    int32_t id;
+    float logprob;
+};
+
+struct seq_generated_token {
+    struct seq_logprob chosen; /* logprob is NAN where none was asked for */
+    size_t n_top;
+    const struct seq_logprob *top; /* best first, ties to the lower id */
+    size_t text_end; /* bytes of `text`, or of `prompt_text`, that were final when it
+                        came, itself included */
+};
+
+/* What there is so far; pointers are valid until the next step. */
+struct seq_generated {
+    enum seq_finish finish;
+    size_t n_prompt, n_reused; /* tokens of the prompt, and of these found in the cache */
+    const struct seq_generated_token *prompt; /* [n_prompt], NULL unless asked for; the
+                                                 first has logprob NAN and no top */
+    const char *prompt_text; /* the prompt's tokens decoded, valid UTF-8 */
+    size_t n_prompt_text;
+    size_t n_tokens;
+    const struct seq_generated_token *tokens; /* with the end of text, if it came */
+    /* What is final of the text, valid UTF-8 throughout: what may still become a stop
+     * text, or half a character, waits. Only ever grows. */
+    const char *text;
+    size_t n_text;
+};
+
+/* A text that is being continued. One owner at a time; freed before its model. */
+struct seq_generation;
+
+/* Everything given is copied. The prompt, of seq_tokenize(SEQ_NEXT_WORD) or of ids, must
+ * leave room for a token, if one is to come. ERR_TASK if the model is no language model
+ * or a masked one, ERR_INPUT for values out of range (param names the field), ERR_LIMIT
+ * for a prompt that fills the context. */
+enum err_code seq_generation_new(const struct seq_model *m, const int32_t *prompt,
+                                 size_t n_prompt, const struct seq_generate_options *opt,
+                                 struct seq_generation **out, struct err *err) MUST_CHECK;
+void seq_generation_free(struct seq_generation *g); /* NULL is fine */
+
+/* One pass for all of them together, all different and none finished: those that are new
+ * read their prompt (from the longest prefix that is known), or the next part of a long
+ * one, others their last token; each whose prompt is read gets one token more. What
+ * others are in the batch changes no bit. On any error but ERR_INPUT they can only be
+ * freed. */
+enum err_code seq_generate(const struct seq_model *m, struct seq_worker *w, size_t n,
+                           struct seq_generation *const *all, struct err *err) MUST_CHECK;
+
+/* Tokens that its next step reads: what it adds to a batch. */
+size_t seq_generation_cost(const struct seq_generation *g);
+void seq_generation_view(const struct seq_generation *g, struct seq_generated *out);
+
 /* ---- inspection ------------------------------------------------------------------ */
+
+/* What a row of a map holds for each key: the weight behind the softmax; the scaled score
+ * before it; or the length of what the weight brings into the row behind, p * ||W v||
+ * with W the head's columns of the output projection (Kobayashi et al. 2020; pooling has
+ * no projection: p * ||h||). */
+enum seq_map { SEQ_MAP_WEIGHTS, SEQ_MAP_SCORES, SEQ_MAP_VALUE_NORMS };
 
 /* Receives what a pass computes, layer by layer; see nets/trace.h. Either hook may be
  * NULL. All pointers are valid during the call only. */
 struct seq_sink {
     void *arg;
-    /* p [n_keys] of one query row of one head, keys 0..n_keys-1; keys after those are
-     * exactly 0 (causal). Pooling: layer 0, head = hop, query 0. Layers come in order;
-     * within a layer any order of heads and queries. */
+    enum seq_map map; /* what `row` gets */
+    /* The pass ends behind so many layers, unless its result is wanted too; 0: all. */
+    size_t n_layers;
+    /* p [n_keys] of one query row of one head, keys 0..n_keys-1; keys after those are not
+     * seen (causal). A key in front of those that is not seen has exactly 0, as a score
+     * -INFINITY. Pooling: layer 0, head = hop, query 0. Layers come in order; within a
+     * layer any order of heads and queries. */
     void (*row)(void *arg, size_t layer, size_t head, size_t query, size_t n_keys,
                 const float *p);
     /* Hidden rows h [n,D] of positions first..first+n-1 after `layer` layers; 0 = the
@@ -338,12 +455,18 @@ struct seq_sink {
                    const float *h);
 };
 
-/* One forward pass over one text with the sink attached. If scores is not NULL and the
- * model classifies, it gets the [L] scores of the same pass. ERR_TASK if it has no maps
- * and the sink wants rows.
- */
+/* One forward pass over one text with the sink attached. If out is not NULL it gets the
+ * result of the same pass: the [L] scores of a classifier; of a causal language model the
+ * [V] natural log probabilities of the token behind the last one; of others nothing.
+ * ERR_TASK if the model has no maps and the sink wants rows. */
 enum err_code seq_inspect(const struct seq_model *m, struct seq_worker *w,
                           const struct seq_tokens *tokens, const struct seq_sink *sink,
-                          float *scores, struct err *err) MUST_CHECK;
+                          float *out, struct err *err) MUST_CHECK;
+
+/* Ids as tokens of no text: offsets 0, word -1, special where the vocabulary says so.
+ * Appends to *out. ERR_INPUT, naming ids[i], for an id outside the vocabulary; ERR_LIMIT
+ * beyond the context. */
+enum err_code seq_tokens_of_ids(const struct seq_model *m, const int32_t *ids, size_t n,
+                                struct seq_tokens *out, struct err *err) MUST_CHECK;
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "model/nets/cache.h"
 
+#include <assert.h>
+#include <math.h>
 #include <string.h>
 
 /* Work is dealt out as chunks of CHUNK tiles of query rows of one key head over this many
@@ -21,6 +23,7 @@ struct lanes {
     float *strips;        /* [block,2,K,CACHE_BLOCK*E] of sequences without a cache */
     float *lane;          /* [n,lane_floats] */
     const float **blocks; /* [block] where those of a block begin */
+    const float *norms;   /* [N,n_keys] of values, if the trace asks for them */
 };
 
 /* ---- scratch --------------------------------------------------------------------- */
@@ -119,6 +122,12 @@ static void fill_lanes(void *arg, size_t first, size_t last)
     }
 }
 
+static const float *const *blocks_of(const struct lanes *l, size_t b)
+{
+    const struct cache *c = cache_of(l->a->batch, b);
+    return c ? cache_blocks(c) : l->blocks + first_block(l->a, b);
+}
+
 /* ---- tiles ----------------------------------------------------------------------- */
 
 /* The query rows over one key head of one sequence: row r is that of position from + r/G
@@ -172,6 +181,27 @@ static void see(const struct attention *a, size_t position, size_t total, size_t
         *end = position + a->window;
 }
 
+/* True if the trace wants rows of maps of this kind. */
+static bool watched(const struct exec *x, enum trace_maps maps)
+{
+    return x->trace && x->trace->attention && x->trace->maps == maps;
+}
+
+/* Shows row r, with `rest` for keys that it doesn't see. */
+static void trace_row(const struct lanes *l, const struct group *g, size_t row,
+                      const struct attend *t, size_t r, float rest)
+{
+    const struct trace *trace = l->x->trace;
+    size_t query = g->past + position_of(g, row);
+    size_t n_keys = l->a->causal ? query + 1 : g->past + g->len;
+    float *s = t->s + r * t->lds;
+    for (size_t j = 0; j < t->first[r]; j++)
+        s[j] = rest;
+    for (size_t j = t->end[r]; j < n_keys; j++)
+        s[j] = rest;
+    trace->attention(trace->arg, g->b, l->a->layer, head_of(g, row), query, n_keys, s);
+}
+
 /* Scores of one row become probabilities. */
 static void weight_row(const struct lanes *l, const struct group *g, size_t row,
                        const struct attend *t, size_t r)
@@ -183,19 +213,22 @@ static void weight_row(const struct lanes *l, const struct group *g, size_t row,
         size_t middle = head_of(g, row) * (2 * span - 1) + span - 1;
         l->x->k->add(n, a->bias + middle + first - g->past - position_of(g, row), s);
     }
+    if (watched(l->x, TRACE_SCORES))
+        trace_row(l, g, row, t, r, -INFINITY);
     l->x->k->softmax(n, s);
 }
 
-static void trace_row(const struct lanes *l, const struct group *g, size_t row,
-                      const struct attend *t, size_t r)
+/* Behind the mixing, when nobody needs the weights any more. */
+static void trace_weights(const struct lanes *l, const struct group *g, size_t row,
+                          const struct attend *t, size_t r)
 {
-    const struct trace *trace = l->x->trace;
-    size_t query = g->past + position_of(g, row);
-    size_t n_keys = l->a->causal ? query + 1 : g->past + g->len;
-    float *s = t->s + r * t->lds;
-    memset(s, 0, t->first[r] * sizeof *s);
-    memset(s + t->end[r], 0, (n_keys - t->end[r]) * sizeof *s);
-    trace->attention(trace->arg, g->b, l->a->layer, head_of(g, row), query, n_keys, s);
+    if (l->norms) {
+        float *s = t->s + r * t->lds + t->first[r];
+        const float *norms = l->norms + head_of(g, row) * (g->past + g->len);
+        l->x->k->mul(t->end[r] - t->first[r], norms + t->first[r], s);
+    }
+    if (l->norms || watched(l->x, TRACE_WEIGHTS))
+        trace_row(l, g, row, t, r, 0);
 }
 
 /* Rows row..row+n-1; t has room, keys and values. */
@@ -216,8 +249,8 @@ static void run_tile(const struct lanes *l, const struct group *g, size_t row, s
     for (size_t r = 0; r < n; r++)
         weight_row(l, g, row + r, t, r);
     l->x->k->mix(t);
-    for (size_t r = 0; r < n && l->x->trace && l->x->trace->attention; r++)
-        trace_row(l, g, row + r, t, r);
+    for (size_t r = 0; r < n; r++)
+        trace_weights(l, g, row + r, t, r);
 }
 
 /* Rows are spread evenly over tiles. */
@@ -229,7 +262,7 @@ static void run_chunk(const struct lanes *l, const struct group *g, size_t chunk
     size_t tiles = tile_count(g), least = g->rows / tiles, more = g->rows % tiles;
     size_t last = (chunk + 1) * CHUNK < tiles ? (chunk + 1) * CHUNK : tiles;
     struct attend t = {.E = a->E, .scale = a->scale, .s = lane, .lds = l->lds, .rows = 0};
-    t.blocks = c ? cache_blocks(c) : l->blocks + first_block(a, g->b);
+    t.blocks = blocks_of(l, g->b);
     t.keys = (c ? cache_layer(c, a->layer) : 0) + g->kv * CACHE_BLOCK * a->E;
     t.values = t.keys + a->K * CACHE_BLOCK * a->E;
     for (size_t i = chunk * CHUNK; i < last; i++)
@@ -252,6 +285,57 @@ static void run_lanes(void *arg, size_t first, size_t last)
             i -= n;
         }
     }
+}
+
+/* ---- norms of values, for the trace ---------------------------------------------- */
+
+size_t attention_norm_floats(size_t N, size_t E, size_t D, size_t n_keys)
+{
+    size_t row = D > N * E ? D : N * E;
+    return N * E * D + row + N * n_keys;
+}
+
+/* to [N*E,D] = the columns of the projection, as rows; row [N*E] is scratch. */
+static void turn_reader(const struct lanes *l, float *row, float *to)
+{
+    const struct matrix *reader = l->a->reader;
+    for (size_t n = 0; n < reader->N; n++) {
+        l->x->k->row(reader, n, row);
+        for (size_t k = 0; k < reader->K; k++)
+            to[k * reader->N + n] = row[k];
+    }
+}
+
+static float length_of_row(size_t n, const float *x)
+{
+    double squares = 0;
+    for (size_t i = 0; i < n; i++)
+        squares += (double)x[i] * (double)x[i];
+    return (float)sqrt(squares);
+}
+
+/* How long each value of the one sequence is behind each head's part of the projection:
+ * [N,n_keys]. */
+static const float *find_norms(const struct lanes *l)
+{
+    const struct attention *a = l->a;
+    struct group g = group_of(a, 0);
+    const struct cache *c = cache_of(a->batch, 0);
+    size_t D = a->reader->N, n_keys = g.past + g.len;
+    size_t values = (c ? cache_layer(c, a->layer) : 0) + a->K * CACHE_BLOCK * a->E;
+    float *columns = l->x->trace->norms, *row = columns + a->N * a->E * D;
+    float *norms = row + (D > a->N * a->E ? D : a->N * a->E);
+    assert(a->batch->B == 1 && a->reader->K == a->N * a->E);
+    turn_reader(l, row, columns);
+    for (size_t h = 0; h < a->N; h++)
+        for (size_t j = 0; j < n_keys; j++) {
+            const float *v = blocks_of(l, 0)[j / CACHE_BLOCK] + values +
+                             (h / g.G * CACHE_BLOCK + j % CACHE_BLOCK) * a->E;
+            memset(row, 0, D * sizeof *row);
+            l->x->k->weigh(a->E, D, v, columns + h * a->E * D, D, row);
+            norms[h * n_keys + j] = length_of_row(D, row);
+        }
+    return norms;
 }
 
 /* ---- a batch --------------------------------------------------------------------- */
@@ -285,5 +369,7 @@ void attention_run(const struct attention *a, size_t n_keys, float *scratch,
     struct crew *crew = traced || work_ns(a) < SPLIT_NS ? NULL : x->crew;
     if (!a->batch->states)
         crew_for(crew, l.n, 1, fill_lanes, &l);
+    if (watched(x, TRACE_VALUE_NORMS))
+        l.norms = find_norms(&l);
     crew_for(crew, l.n, 1, run_lanes, &l);
 }

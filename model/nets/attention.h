@@ -19,6 +19,8 @@ struct attention {
     const float *bias;
     size_t bias_span;
     size_t layer;                  /* for the cache and the trace */
+    const struct matrix *reader;   /* [D,N*E] of the projection that reads `out`; only
+                                      norms of values need it */
     const struct net_batch *batch; /* with states: caches that hold this pass's rows */
     const size_t *picks;           /* [B] the one position of each sequence, counted in
                                       this pass, that asks; NULL = all ask */
@@ -36,8 +38,11 @@ struct attention_size {
 /* Scratch floats of a pass; grows with each of B, T and n_keys. */
 size_t attention_floats(const struct attention_size *s);
 
-/* scratch [attention_floats], 64-byte aligned. The trace gets whole rows, 0 where a
- * window ends. */
+/* Of trace.norms, for N heads of width E, rows of width D, and n_keys keys. */
+size_t attention_norm_floats(size_t N, size_t E, size_t D, size_t n_keys);
+
+/* scratch [attention_floats], 64-byte aligned. The trace gets whole rows, 0 (scores:
+ * -INFINITY) where a window ends. */
 void attention_run(const struct attention *a, size_t n_keys, float *scratch,
                    struct exec *x);
 

@@ -259,8 +259,10 @@ static void run_block(struct encoder_pass *p, size_t layer, const size_t *picks)
 {
     const struct bert *m = (const struct bert *)p->m;
     const struct bert_block *block = &m->block[layer];
-    struct attention a = {
-        .layer = layer, .bias = m->bias, .bias_span = m->base.net.cfg.context};
+    struct attention a = {.layer = layer,
+                          .reader = &block->dense.w,
+                          .bias = m->bias,
+                          .bias_span = m->base.net.cfg.context};
     layer_linear(p->exec, &block->qkv, p->rows, p->x, p->qkv);
     encoder_attend(p, &a, picks);
     layer_linear_add(p->exec, &block->dense, p->rows, p->n, p->x);

@@ -225,6 +225,7 @@ static void run_block(struct pass *p, size_t layer, bool last)
                           .causal = true,
                           .window = block->window,
                           .layer = layer,
+                          .reader = &block->out.w,
                           .batch = p->batch,
                           .picks = last ? p->picks : NULL,
                           .qkv = qkv,
@@ -248,11 +249,12 @@ static void run(struct pass *p, float *y)
     embed(p);
     if (d->rope.half)
         rope_turns(&d->rope, p->batch, p->x, p->buf[BUF_TURNS]);
-    for (size_t i = 0; i < c->n_layers && !breaks_stop(p->x->breaks); i++) {
+    size_t n_layers = trace_layers(trace, c->n_layers);
+    for (size_t i = 0; i < n_layers && !breaks_stop(p->x->breaks); i++) {
         layer_trace_hidden(&d->net, p->batch, p->x, i, c->width, x);
         run_block(p, i, !all && i + 1 == c->n_layers);
     }
-    if (trace && trace->hidden) {
+    if (trace && trace->hidden && n_layers == c->n_layers) {
         layer_norm(p->x, &d->norm, p->rows, x, n);
         layer_trace_hidden(&d->net, p->batch, p->x, c->n_layers, c->width, n);
     }

@@ -115,14 +115,15 @@ static void run(struct encoder_pass *p, const size_t *picks, enum net_want want,
     const struct trace *trace = p->exec->trace;
     bool traced = trace && (trace->attention || trace->hidden);
     size_t L = m->net.cfg.n_layers, D = m->net.cfg.width;
+    size_t n_layers = trace_layers(trace, L);
     m->embed(p);
-    for (size_t i = 0; i < L && !breaks_stop(p->exec->breaks); i++) {
+    for (size_t i = 0; i < n_layers && !breaks_stop(p->exec->breaks); i++) {
         layer_trace_hidden(&m->net, p->batch, p->exec, i, D, p->x);
         m->block(p, i, !traced && i + 1 == L ? picks : NULL);
     }
     if (m->norm.w)
         layer_norm(p->exec, &m->norm, p->rows, p->x, p->x);
-    if (traced)
+    if (traced && n_layers == L)
         layer_trace_hidden(&m->net, p->batch, p->exec, L, D, p->x);
     keep(p, picks);
     finish(p, want, y);

@@ -47,7 +47,7 @@ struct encoder {
 void encoder_init(struct encoder *m);
 
 /* n = attention of the qkv of all rows; then x and n have p->rows rows. `a` holds what
- * differs between blocks: layer, window, bias, bias_span. */
+ * differs between blocks: layer, reader, window, bias, bias_span. */
 void encoder_attend(struct encoder_pass *p, const struct attention *a,
                     const size_t *picks);
 

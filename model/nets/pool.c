@@ -2,6 +2,7 @@
 
 #include "model/nets/dims.h"
 
+#include <math.h>
 #include <string.h>
 
 void pool_add(const struct pool *p, const struct kernels *k, size_t index, const float *h,
@@ -48,6 +49,28 @@ static void score(const struct pool *p, struct exec *x, size_t T, const float *h
     }
 }
 
+static void trace_hop(const struct exec *x, size_t b, size_t hop, size_t len,
+                      const float *row, enum trace_maps maps)
+{
+    if (x->trace && x->trace->attention && x->trace->maps == maps)
+        x->trace->attention(x->trace->arg, b, 0, hop, 0, len, row);
+}
+
+/* row [len], which nobody needs any more, times the lengths of h [len,W]. */
+static void trace_norms(const struct exec *x, size_t b, size_t hop, size_t len, size_t W,
+                        const float *h, float *row)
+{
+    if (!x->trace || x->trace->maps != TRACE_VALUE_NORMS)
+        return;
+    for (size_t t = 0; t < len; t++) {
+        double squares = 0;
+        for (size_t i = 0; i < W; i++)
+            squares += (double)h[t * W + i] * (double)h[t * W + i];
+        row[t] *= (float)sqrt(squares);
+    }
+    trace_hop(x, b, hop, len, row, TRACE_VALUE_NORMS);
+}
+
 void pool_attend(const struct pool *p, struct exec *x, const struct net_batch *batch,
                  const float *h, float *scratch, float *out)
 {
@@ -59,10 +82,11 @@ void pool_attend(const struct pool *p, struct exec *x, const struct net_batch *b
         size_t start = batch->starts[b], len = batch->starts[b + 1] - start;
         for (size_t r = 0; r < p->hops; r++) {
             float *row = s + r * T + start;
+            trace_hop(x, b, r, len, row, TRACE_SCORES);
             x->k->softmax(len, row);
-            if (x->trace && x->trace->attention)
-                x->trace->attention(x->trace->arg, b, 0, r, 0, len, row);
+            trace_hop(x, b, r, len, row, TRACE_WEIGHTS);
             x->k->weigh(len, W, row, h + start * W, W, out + (b * p->hops + r) * W);
+            trace_norms(x, b, r, len, W, h + start * W, row);
         }
     }
 }

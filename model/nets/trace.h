@@ -16,12 +16,27 @@ struct trace_step {
     const float *gates, *c, *h;
 };
 
+/* What a row of a map holds for each key j:
+ * its weight behind the softmax, p_j;
+ * its score before the softmax, scaled and with what the net adds to it; -INFINITY where
+ * a window ends;
+ * the length of what the weight brings into the row behind, p_j * ||W v_j||, W the head's
+ * columns of the output projection (Kobayashi et al. 2020); in attention pooling, which
+ * has none, p_j * ||h_j||. */
+enum trace_maps { TRACE_WEIGHTS, TRACE_SCORES, TRACE_VALUE_NORMS };
+
 struct trace {
     void *arg;
-    /* Attention probabilities of one query row: p [n_keys]; keys past the query are
-     * absent in causal nets (n_keys = query+1). Attention pooling: layer 0, head = hop,
-     * query 0, n_keys = T of the sequence. Layers in order; in a layer any order of the
-     * rest. */
+    enum trace_maps maps; /* what `attention` sees */
+    /* For value norms of transformers: attention_norm_floats (attention.h). The pass is
+     * then over one sequence. */
+    float *norms;
+    /* The pass ends behind so many layers; 0: all. Its result is then of no use, and its
+     * sequences must be fresh. */
+    size_t n_layers;
+    /* One query row: p [n_keys]; keys past the query are absent in causal nets (n_keys =
+     * query+1). Attention pooling: layer 0, head = hop, query 0, n_keys = T of the
+     * sequence. Layers in order; in a layer any order of the rest. */
     void (*attention)(void *arg, size_t seq, size_t layer, size_t head, size_t query,
                       size_t n_keys, const float *p);
     /* Hidden states h [n,D] of positions first..first+n-1 of one sequence after `layer`
@@ -32,5 +47,11 @@ struct trace {
                    const float *h);
     void (*step)(void *arg, const struct trace_step *s);
 };
+
+/* How many of n layers a pass computes; t may be NULL. */
+static inline size_t trace_layers(const struct trace *t, size_t n)
+{
+    return t && t->n_layers && t->n_layers < n ? t->n_layers : n;
+}
 
 #endif
