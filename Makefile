@@ -21,12 +21,14 @@ SAN_release :=
 SAN_san     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_tsan    := -fsanitize=thread -fno-omit-frame-pointer
 override CFLAGS += $(SAN_$(FLAVOUR))
-override LDFLAGS += $(SAN_$(FLAVOUR)) -Wl,-z,relro,-z,now
+override LDFLAGS += $(SAN_$(FLAVOUR)) -Wl,-z,relro,-z,now,--as-needed
 
-LIBS_MODEL  := $(shell pkg-config --libs jansson libpcre2-8 libutf8proc openblas 2>/dev/null) -lm -pthread
+LIBS_MODEL  := $(shell pkg-config --libs jansson libpcre2-8 libutf8proc 2>/dev/null) -lm -ldl -pthread
 LIBS_SERVER := $(shell pkg-config --libs libmicrohttpd 2>/dev/null)
 LIBS_PULL   := $(shell pkg-config --libs libcurl gnutls jansson 2>/dev/null)
 LIBS_HASH   := $(shell pkg-config --libs gnutls 2>/dev/null)
+# OpenBLAS is loaded when it is asked for; only the benches call it by name.
+LIBS_BENCH  := $(shell pkg-config --libs openblas 2>/dev/null)
 LIBS_TEST   := $(shell pkg-config --libs check 2>/dev/null)
 
 MODEL_SRC  := $(wildcard model/*.c model/*/*.c)
@@ -113,7 +115,7 @@ $B/tests/real/%: $B/tests/real/%.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
 
 $B/tests/bench/%: $B/tests/bench/%.o $B/libseq.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_BENCH) $(LIBS_MODEL)
 
 $B/weights/training/evaluate: $B/weights/training/evaluate.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)

@@ -70,6 +70,15 @@ static enum err_code resolve_all(const char *const *args, size_t n, char ***out,
     return code;
 }
 
+/* Where neither our kernels nor OpenBLAS run, the reference does, which nobody chose. */
+static void warn_of_slow_kernels(const struct models *m)
+{
+    if (strcmp(m->at[0].info->kernels, "ref") == 0)
+        log_note(LOG_WARN, "slow_kernels",
+                 "this CPU has no AVX2, and there is no libopenblas.so.0 to load "
+                 "(Debian: libopenblas0-pthread): products are many times slower");
+}
+
 static enum err_code load_models(const struct options *o, struct models **out,
                                  struct err *err)
 {
@@ -92,6 +101,8 @@ static enum err_code load_models(const struct options *o, struct models **out,
     if (code == ERR_OK)
         code = models_load((const char *const *)dirs, n, &load, o->precision,
                            o->default_models, out, err);
+    if (code == ERR_OK && !load.cpu)
+        warn_of_slow_kernels(*out);
     for (size_t i = 0; dirs && i < n; i++)
         mem_free(dirs[i]);
     mem_free(dirs);
@@ -150,8 +161,8 @@ static void log_listening(const struct server *s, const struct http *http)
 
 /* ---- stopping -------------------------------------------------------------------- */
 
-/* Signals that ask to stop are handled, not waited for: a BLAS library starts threads
- * before main can block anything, and a signal may be delivered to any of them. */
+/* Signals that ask to stop are handled, not waited for: libraries start threads of their
+ * own, and a signal may be delivered to any of them. */
 static atomic_int stop_signals;
 static int stop_event; /* eventfd: the number of the first signal */
 

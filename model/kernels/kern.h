@@ -39,9 +39,10 @@ static inline float kern_bf16_value(uint16_t half)
 }
 
 void kern_ref_fill(struct kernels *k);
-void kern_portable_fill(struct kernels *k);       /* on top of ref; all but the product */
-void kern_blas_fill(struct kernels *k);           /* on top of portable; the product */
-void kern_avx2_fill(struct kernels *k);           /* everything but attention's tiles */
+void kern_portable_fill(struct kernels *k); /* on top of ref; all but the product */
+bool kern_blas_runs_here(void);         /* loads the library the first time; any thread */
+void kern_blas_fill(struct kernels *k); /* on top of portable; the product */
+void kern_avx2_fill(struct kernels *k); /* everything but attention's tiles */
 void kern_avx2_attention_fill(struct kernels *k); /* on top of it: those */
 void kern_avx512_fill(struct kernels *k); /* the product, on avx2's packed layout */
 void kern_avx512_attention_fill(struct kernels *k); /* tiles and softmax */

@@ -1,5 +1,9 @@
 /* Matrix products through OpenBLAS, for CPUs that no kernel of ours is written for.
  *
+ * The library is 40 MB with what it needs, and takes memory and threads when it is
+ * loaded. So it is loaded when this variant is asked for and not before, and a machine
+ * may do without.
+ *
  * A BLAS picks its loops by the shape of a call, and with them the order of its sums. So
  * all calls here have one shape: ROWS x COLUMNS x STEP, the last step of K being shorter,
  * with x copied into the same zero-padded buffer. What stands in the other rows and
@@ -15,17 +19,80 @@
 #include "model/kernels/kern_int8.h"
 
 #include <cblas.h>
+#include <dlfcn.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
 enum { ROWS = 8, COLUMNS = 64, STEP = 256 };
 
+/* ---- the library ----------------------------------------------------------------- */
+
+/* What is used of it; all NULL without. Constant after load_once. */
+static struct {
+    __typeof__(&cblas_sgemm) sgemm;
+    __typeof__(&openblas_set_num_threads) set_threads;
+    __typeof__(&openblas_get_num_threads) threads;
+    __typeof__(&openblas_get_parallel) parallel;
+} blas;
+static pthread_once_t load_once = PTHREAD_ONCE_INIT;
+
+/* Takes the functions from a library, all or none. */
+static bool take(void *library)
+{
+    const struct {
+        const char *name;
+        void *to; /* a pointer to a function */
+    } wanted[] = {{"cblas_sgemm", &blas.sgemm},
+                  {"openblas_set_num_threads", &blas.set_threads},
+                  {"openblas_get_num_threads", &blas.threads},
+                  {"openblas_get_parallel", &blas.parallel}};
+    enum { N = sizeof wanted / sizeof wanted[0] };
+    void *found[N];
+    for (size_t i = 0; i < N; i++)
+        if (!(found[i] = dlsym(library, wanted[i].name)))
+            return false;
+    for (size_t i = 0; i < N; i++)
+        memcpy(wanted[i].to, &found[i], sizeof found[i]);
+    return true;
+}
+
+/* By the names that Linux distributions give the serial or the pthread flavour. Other
+ * libraries with a cblas_sgemm don't say how many threads they use. */
+static void load(void)
+{
+    static const char *const names[] = {"libopenblas.so.0", "libopenblasp.so.0"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (library && take(library))
+            return;
+        if (library)
+            dlclose(library);
+    }
+}
+
+bool kern_blas_runs_here(void)
+{
+    pthread_once(&load_once, load);
+    return blas.sgemm != NULL;
+}
+
+bool kernels_blas_single_thread(void)
+{
+    if (!kern_blas_runs_here())
+        return true;
+    blas.set_threads(1);
+    return blas.threads() == 1 && blas.parallel() != OPENBLAS_OPENMP;
+}
+
+/* ---- the product ----------------------------------------------------------------- */
+
 /* out [ROWS,COLUMNS] (+)= x [ROWS,STEP] w^T, w [COLUMNS,ldw], `step` terms. */
 static void block_product(const float *x, const float *w, size_t ldw, size_t step,
                           bool add, float *out)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, ROWS, COLUMNS, (int)step, 1, x,
-                STEP, w, (int)ldw, add ? 1 : 0, out, COLUMNS);
+    blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, ROWS, COLUMNS, (int)step, 1, x,
+               STEP, w, (int)ldw, add ? 1 : 0, out, COLUMNS);
 }
 
 static size_t blas_matrix_bytes(enum precision precision, size_t N, size_t K)
@@ -122,10 +189,4 @@ void kern_blas_fill(struct kernels *k)
             return;
     k->matrix_bytes = blas_matrix_bytes;
     k->matmul = blas_matmul;
-}
-
-bool kernels_blas_single_thread(void)
-{
-    openblas_set_num_threads(1);
-    return openblas_get_num_threads() == 1 && openblas_get_parallel() != OPENBLAS_OPENMP;
 }

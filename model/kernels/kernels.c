@@ -1,4 +1,5 @@
-/* Which variants this CPU runs, and their tables: filled once, in layers. */
+/* Which variants this CPU runs, and their tables: each is filled when it is first asked
+ * for, in layers. */
 #include "model/kernels/kernels.h"
 
 #include "model/kernels/kern.h"
@@ -34,52 +35,61 @@ static void fill_avx512_int8(struct kernels *k)
 
 /* Best first. Each is the layers below filled in order, the reference before all. */
 static const struct variant {
+    const char *name;
     bool (*runs_here)(void);
     void (*layers[7])(struct kernels *k); /* up to the first NULL */
 } variants[] = {
 #ifdef __x86_64__
-    {has_avx512,
+    {"avx512",
+     has_avx512,
      {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill, kern_avx512_fill,
       fill_avx512_int8, kern_avx512_attention_fill}},
-    {has_avx2, {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill}},
+    {"avx2", has_avx2, {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill}},
 #endif
-    {always, {kern_portable_fill, kern_blas_fill}},
-    {always, {NULL}},
+    {"blas", kern_blas_runs_here, {kern_portable_fill, kern_blas_fill}},
+    {"ref", always, {NULL}},
 };
 enum { N_VARIANTS = sizeof(variants) / sizeof(variants[0]) };
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static struct kernels tables[N_VARIANTS]; /* those that run here, best first */
-static const char *names[N_VARIANTS + 1]; /* of the tables; constant after `once` */
-static size_t n_tables;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void fill_tables(void)
+static struct kernels tables[N_VARIANTS]; /* under lock until filled, then constant */
+static bool filled[N_VARIANTS];           /* under lock */
+
+static const struct kernels *table_locked(size_t v)
 {
-    for (size_t v = 0; v < N_VARIANTS; v++) {
-        if (!variants[v].runs_here())
-            continue;
-        struct kernels *k = &tables[n_tables];
-        kern_ref_fill(k);
-        kern_int8_fill(k);
-        for (size_t i = 0; variants[v].layers[i]; i++)
-            variants[v].layers[i](k);
-        names[n_tables++] = k->name;
-    }
+    struct kernels *k = &tables[v];
+    if (filled[v])
+        return k;
+    kern_ref_fill(k);
+    kern_int8_fill(k);
+    for (size_t i = 0; variants[v].layers[i]; i++)
+        variants[v].layers[i](k);
+    k->name = variants[v].name;
+    filled[v] = true;
+    return k;
 }
 
 const struct kernels *kernels_get(const char *name)
 {
-    pthread_once(&once, fill_tables);
-    if (!name)
-        return &tables[0];
-    for (size_t i = 0; i < n_tables; i++)
-        if (!strcmp(tables[i].name, name))
-            return &tables[i];
-    return NULL;
+    const struct kernels *found = NULL;
+    pthread_mutex_lock(&lock);
+    for (size_t v = 0; v < N_VARIANTS && !found; v++)
+        if ((!name || !strcmp(variants[v].name, name)) && variants[v].runs_here())
+            found = table_locked(v);
+    pthread_mutex_unlock(&lock);
+    return found;
 }
 
 const char *const *kernels_names(void)
 {
-    pthread_once(&once, fill_tables);
+    static const char *names[N_VARIANTS + 1]; /* under lock until filled, then constant */
+    static bool named;                        /* under lock */
+    pthread_mutex_lock(&lock);
+    for (size_t v = 0, n = 0; v < N_VARIANTS && !named; v++)
+        if (variants[v].runs_here())
+            names[n++] = variants[v].name;
+    named = true;
+    pthread_mutex_unlock(&lock);
     return names;
 }

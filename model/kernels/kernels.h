@@ -189,8 +189,9 @@ struct kernels {
     void (*gru_hard)(size_t H, float slope, float *x, const float *r, float *h);
 };
 
-/* Name NULL: the best this CPU runs. Else that variant, or NULL if it is unknown or this
- * CPU lacks the instructions. */
+/* Name NULL: the best this CPU runs. Else that variant, or NULL if it is unknown, this
+ * CPU lacks the instructions or, for "blas", there is no OpenBLAS. That library is loaded
+ * when "blas" is what is asked for or the best, and by kernels_names. */
 const struct kernels *kernels_get(const char *name);
 
 /* The names kernels_get accepts on this machine, best first; NULL after the last. */
@@ -198,7 +199,7 @@ const char *const *kernels_names(void);
 
 /* Sets OpenBLAS to one thread, process wide. False if it doesn't obey: it still reports
  * more, or it is the OpenMP flavour, whose setting holds for the calling thread only.
- * Call before the variant "blas" is used from several threads. */
+ * Call before the variant "blas" is used from several threads. True without OpenBLAS. */
 bool kernels_blas_single_thread(void);
 
 #endif

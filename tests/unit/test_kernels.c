@@ -68,12 +68,6 @@ START_TEST(the_table_is_complete_and_ends_with_the_reference)
 }
 END_TEST
 
-START_TEST(openblas_stays_single_threaded)
-{
-    ck_assert(kernels_blas_single_thread());
-}
-END_TEST
-
 /* ---- matrices
  * --------------------------------------------------------------------------- */
 
@@ -660,7 +654,6 @@ static Suite *kernels_suite(void)
     while (kernels_names()[n])
         n++;
     tcase_add_test(table, the_table_is_complete_and_ends_with_the_reference);
-    tcase_add_test(table, openblas_stays_single_threaded);
     tcase_set_timeout(each, 120);
     int held = n * N_PRECISIONS;
     tcase_add_loop_test(each, packed_rows_come_back_as_they_are_held, 0, held);
