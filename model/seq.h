@@ -21,6 +21,7 @@
 #include "model/base/json_scan.h"
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
+#include "model/tasks/maps.h"
 #include "model/text/token.h"
 
 #include <stdbool.h>
