@@ -23,8 +23,9 @@ enum {
     TILE_ROWS = 6,
     MAX_VECTORS = 12,
     SHORT_ROWS = 3,            /* tiles up to here are bound by memory */
-    DISTANCE = 64,             /* lines: how far ahead they fetch */
-    STRIDE = 4,                /* lines: of so many they fetch one */
+    DISTANCE = 64,             /* lines: how far ahead those fetch */
+    STRIDE = 4,                /* lines: of so many those fetch one */
+    BURST = 4,                 /* lines of a tall tile that fetch some at once */
     BLOCK_FLOATS = 64 * 1024,  /* of x, for one block of rows, */
     MIN_BLOCK = 4 * TILE_ROWS, /* but that many rows at least */
 };
@@ -41,10 +42,22 @@ static ALWAYS_INLINE vec vec_weights(const char *line, int v, enum part part);
 static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t column,
                                  vec sum);
 
-/* Where a tile lies. */
+/* Where a tile lies, and the weights that it fetches into the second-level cache on its
+ * way. */
 struct spot {
     size_t row, column;
-    bool last; /* no weights follow that are worth fetching */
+    bool all;         /* it fetches the panels behind its own, */
+    bool last;        /* unless there are none; */
+    const char *next; /* or its part of them, so many lines from here on */
+    size_t next_lines;
+};
+
+/* Weights and rows that a tile still has to read. */
+struct reading {
+    const float *x;
+    size_t ldx;
+    const char *at; /* in the first panel */
+    size_t panel;   /* bytes */
 };
 
 /* How many panels a tile of so many rows takes where `left` > 0 are to do: what registers
@@ -54,10 +67,16 @@ static ALWAYS_INLINE void run_tile(const struct matrix *w, const struct product 
                                    const struct spot *s, size_t rows, size_t panels,
                                    const bool half);
 
+/* What is constant in the loops of a tile. */
+struct form {
+    int rows, panels;
+    bool half;
+    size_t stride; /* tile_lines */
+};
+
 /* One step of k: sum [rows,vectors] += x[:,k] w[:,k]. The shorter side stays in
  * registers, the longer one streams through. */
-static ALWAYS_INLINE void tile_step(const float *x, size_t ldx, const char *line,
-                                    size_t panel, const enum part part,
+static ALWAYS_INLINE void tile_step(struct reading *from, const enum part part,
                                     vec (*sum)[MAX_VECTORS], const int rows,
                                     const int panels)
 {
@@ -65,72 +84,101 @@ static ALWAYS_INLINE void tile_step(const float *x, size_t ldx, const char *line
     vec in[TILE_ROWS], weights[MAX_VECTORS];
 #pragma GCC unroll 6
     for (int r = 0; r < rows && rows < vectors; r++)
-        in[r] = vec_set(x[(size_t)r * ldx]);
+        in[r] = vec_set(from->x[(size_t)r * from->ldx]);
 #pragma GCC unroll 12
     for (int v = 0; v < vectors; v++) {
-        weights[v] = vec_weights(line + (size_t)(v / VECTORS) * panel, v % VECTORS, part);
+        const char *line = from->at + (size_t)(v / VECTORS) * from->panel;
+        weights[v] = vec_weights(line, v % VECTORS, part);
 #pragma GCC unroll 6
         for (int r = 0; r < rows && rows < vectors; r++)
             sum[r][v] = vec_fma(in[r], weights[v], sum[r][v]);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows && rows >= vectors; r++) {
-        in[r] = vec_set(x[(size_t)r * ldx]);
+        in[r] = vec_set(from->x[(size_t)r * from->ldx]);
 #pragma GCC unroll 12
         for (int v = 0; v < vectors; v++)
             sum[r][v] = vec_fma(in[r], weights[v], sum[r][v]);
     }
+    from->x++;
 }
 
-/* The steps of `lines` lines of each panel, which fetch those that lie `ahead` bytes
- * further on into the second-level cache. */
-static ALWAYS_INLINE void tile_lines(const float *x, size_t ldx, const char *at,
-                                     size_t panel, size_t lines, size_t ahead,
-                                     vec (*sum)[MAX_VECTORS], const int rows,
-                                     const int panels, const bool half)
+/* The steps of `lines` lines of each panel, of which one in `stride` fetches what lies
+ * `ahead` bytes further on; 0: none does. */
+static ALWAYS_INLINE void tile_lines(struct reading *from, size_t lines, size_t ahead,
+                                     vec (*sum)[MAX_VECTORS], const struct form f)
 {
-    for (const char *end = at + lines * LINE; at < end; at += LINE) {
-        if (rows > SHORT_ROWS || (uintptr_t)at % (STRIDE * LINE) == 0)
+    for (const char *end = from->at + lines * LINE; from->at < end; from->at += LINE) {
+        if (f.stride == 1 || (f.stride && (uintptr_t)from->at % (f.stride * LINE) == 0))
 #pragma GCC unroll 6
-            for (int v = 0; v < panels; v++)
-                _mm_prefetch(at + (size_t)v * panel + ahead, _MM_HINT_T1);
-        tile_step(x, ldx, at, panel, half ? PART_LOWER : PART_WHOLE, sum, rows, panels);
-        x++;
-        if (half)
-            tile_step(x++, ldx, at, panel, PART_UPPER, sum, rows, panels);
+            for (int v = 0; v < f.panels; v++)
+                _mm_prefetch(from->at + (size_t)v * from->panel + ahead, _MM_HINT_T1);
+        tile_step(from, f.half ? PART_LOWER : PART_WHOLE, sum, f.rows, f.panels);
+        if (f.half)
+            tile_step(from, PART_UPPER, sum, f.rows, f.panels);
+    }
+}
+
+/* Short tiles wait for memory: they fetch DISTANCE lines ahead, near the end of the
+ * panels from those of the next tile. One line in STRIDE is enough to lead the hardware's
+ * own prefetching across pages and panels, and costs little where weights are in a cache.
+ */
+static ALWAYS_INLINE void short_tile(struct reading *from, size_t lines,
+                                     const struct spot *s, vec (*sum)[MAX_VECTORS],
+                                     struct form f)
+{
+    const size_t ahead = lines < DISTANCE ? lines : DISTANCE;
+    const size_t jump = (size_t)(f.panels - 1) * from->panel;
+    f.stride = STRIDE;
+    tile_lines(from, lines - ahead, ahead * LINE, sum, f);
+    tile_lines(from, ahead, s->last ? 0 : ahead * LINE + jump, sum, f);
+}
+
+/* Tall tiles leave the memory idle. One that fetches all does so line by line. */
+static ALWAYS_INLINE void tall_tile(struct reading *from, size_t lines,
+                                    const struct spot *s, vec (*sum)[MAX_VECTORS],
+                                    struct form f)
+{
+    if (s->all) {
+        f.stride = 1;
+        tile_lines(from, lines, s->last ? 0 : (size_t)f.panels * from->panel, sum, f);
+        return;
+    }
+    const size_t bursts = (lines + BURST - 1) / BURST;
+    const size_t bytes = (s->next_lines + bursts - 1) / (bursts + !bursts) * LINE;
+    const char *next = s->next, *end = next + s->next_lines * LINE;
+    for (size_t left = lines, some; left > 0; left -= some) {
+        for (const char *stop = next + bytes; next < stop && next < end; next += LINE)
+            _mm_prefetch(next, _MM_HINT_T1);
+        some = left < BURST ? left : BURST;
+        tile_lines(from, some, 0, sum, f);
     }
 }
 
 /* `rows` rows times `panels` panels; both are constants at every call, so that the sums
- * live in registers. Short tiles wait for memory: they fetch DISTANCE lines ahead, near
- * the end of the panels from those of the next tile. One line in STRIDE is enough to lead
- * the hardware's own prefetching across pages and panels, and costs little where weights
- * are in a cache. Tall tiles leave the memory idle: they fetch all of the next tile's
- * panels on the way. */
+ * live in registers. */
 static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
                                const struct spot *s, const int rows, const int panels,
                                const bool half)
 {
-    const float *x = p->x + s->row * p->ldx;
-    const size_t lines = half ? w->K / 2 : w->K,
-                 panel = kern_panel_bytes(w->precision, w->K);
-    const size_t ahead = rows > SHORT_ROWS || lines < DISTANCE ? lines : DISTANCE;
-    const size_t first = lines - ahead, jump = (size_t)(panels - 1) * panel;
-    const char *at = (const char *)w->data + s->column / PANEL * panel;
+    const size_t lines = half ? w->K / 2 : w->K;
+    const struct form form = {rows, panels, half, 0};
+    struct reading from = {.x = p->x + s->row * p->ldx,
+                           .ldx = p->ldx,
+                           .panel = kern_panel_bytes(w->precision, w->K)};
+    from.at = (const char *)w->data + s->column / PANEL * from.panel;
     vec sum[TILE_ROWS][MAX_VECTORS];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 12
         for (int v = 0; v < panels * VECTORS; v++)
             sum[r][v] = vec_set(0);
-    tile_lines(x, p->ldx, at, panel, first, ahead * LINE, sum, rows, panels, half);
-    x += half ? 2 * first : first;
-    at += first * LINE;
-    tile_lines(x, p->ldx, at, panel, ahead, s->last ? 0 : ahead * LINE + jump, sum, rows,
-               panels, half);
+    if (rows <= SHORT_ROWS)
+        short_tile(&from, lines, s, sum, form);
+    else
+        tall_tile(&from, lines, s, sum, form);
     if (half && w->K % 2)
-        tile_step(x + 2 * ahead, p->ldx, at + ahead * LINE, panel, PART_LOWER, sum, rows,
-                  panels);
+        tile_step(&from, PART_LOWER, sum, rows, panels);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 12
@@ -149,6 +197,20 @@ static void activate(const struct product *p, const struct spot *s, size_t rows,
         p->act(n, p->y + r * p->ldy + s->column);
 }
 
+/* What tile t of `tiles` over the same panels fetches: of several panels its part in one
+ * straight run. A single one is short of time, so the first tile fetches all of it. */
+static void share_fetching(const struct matrix *w, const struct product *p,
+                           struct spot *s, size_t panels, size_t t, size_t tiles)
+{
+    size_t panel = kern_panel_bytes(w->precision, w->K), width = panels * PANEL;
+    bool more = p->last - s->column >= 2 * width;
+    s->all = tiles == 1 || panels == 1;
+    s->last = t > 0 || !more;
+    size_t lines = more ? panels * (panel / LINE) : 0, first = lines * t / tiles;
+    s->next = (const char *)w->data + (s->column + width) / PANEL * panel + first * LINE;
+    s->next_lines = lines * (t + 1) / tiles - first;
+}
+
 /* Rows first..last-1 in tiles of nearly equal height; the panels stay in the cache while
  * all tiles use them. */
 static ALWAYS_INLINE void some_rows(const struct matrix *w, const struct product *p,
@@ -162,7 +224,7 @@ static ALWAYS_INLINE void some_rows(const struct matrix *w, const struct product
         s.row = first;
         for (size_t t = 0; t < tiles; t++) {
             size_t rows = M / tiles + (t < M % tiles);
-            s.last = t > 0 || p->last - s.column < 2 * panels * PANEL;
+            share_fetching(w, p, &s, panels, t, tiles);
             run_tile(w, p, &s, rows, panels, half);
             if (p->act)
                 activate(p, &s, rows, panels);
@@ -186,12 +248,12 @@ static ALWAYS_INLINE void product(const struct matrix *w, const struct product *
         some_rows(w, p, row, p->M - row < block ? p->M : row + block, half);
 }
 
-static void product_f32(const struct matrix *w, const struct product *p)
+static inline void product_f32(const struct matrix *w, const struct product *p)
 {
     product(w, p, false);
 }
 
-static void product_bf16(const struct matrix *w, const struct product *p)
+static inline void product_bf16(const struct matrix *w, const struct product *p)
 {
     product(w, p, true);
 }
