@@ -1,17 +1,7 @@
-/* Kernels for AVX-512, on top of those for AVX2: the matrix product on the same panels.
- * One vector per panel and 32 registers: a tile holds up to 6 rows x 4 panels. */
+/* The matrix product for AVX-512, with f32 and bf16 weights, on the panels of AVX2. */
 #ifdef __x86_64__
 
-#include <immintrin.h>
-
-#define vec __m512
-enum { VECTORS = 1 }; /* per panel */
-#include "model/kernels/kern_product.h"
-
-static ALWAYS_INLINE vec vec_set(float x)
-{
-    return _mm512_set1_ps(x);
-}
+#include "model/kernels/kern_avx512_product.h"
 
 static ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
 {
@@ -28,55 +18,7 @@ static ALWAYS_INLINE vec vec_weights(const char *line, int v, enum part part)
     return _mm512_castsi512_ps(bits);
 }
 
-static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t column,
-                                 vec sum)
-{
-    size_t n = p->last - column;
-    __mmask16 real = n < PANEL ? (__mmask16)((1u << n) - 1) : 0xffff;
-    float *y = p->y + row * p->ldy + column;
-    if (p->bias)
-        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(real, p->bias + column));
-    if (p->accumulate)
-        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(real, y));
-    _mm512_mask_storeu_ps(y, real, sum);
-}
-
-/* Four sums hide the latency of the FMA, and more streams than four slow memory down. */
-static size_t tile_panels(size_t rows, size_t left)
-{
-    (void)rows;
-    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
-}
-
-static ALWAYS_INLINE void run_tile(const struct matrix *w, const struct product *p,
-                                   const struct spot *s, size_t rows, size_t panels,
-                                   const bool half)
-{
-    switch (rows << 4 | panels) {
-    /* clang-format off */
-    case 0x14: tile(w, p, s, 1, 4, half); break;
-    case 0x12: tile(w, p, s, 1, 2, half); break;
-    case 0x11: tile(w, p, s, 1, 1, half); break;
-    case 0x24: tile(w, p, s, 2, 4, half); break;
-    case 0x22: tile(w, p, s, 2, 2, half); break;
-    case 0x21: tile(w, p, s, 2, 1, half); break;
-    case 0x34: tile(w, p, s, 3, 4, half); break;
-    case 0x32: tile(w, p, s, 3, 2, half); break;
-    case 0x31: tile(w, p, s, 3, 1, half); break;
-    case 0x44: tile(w, p, s, 4, 4, half); break;
-    case 0x42: tile(w, p, s, 4, 2, half); break;
-    case 0x41: tile(w, p, s, 4, 1, half); break;
-    case 0x54: tile(w, p, s, 5, 4, half); break;
-    case 0x52: tile(w, p, s, 5, 2, half); break;
-    case 0x51: tile(w, p, s, 5, 1, half); break;
-    case 0x64: tile(w, p, s, 6, 4, half); break;
-    case 0x62: tile(w, p, s, 6, 2, half); break;
-    case 0x61: tile(w, p, s, 6, 1, half); break;
-        /* clang-format on */
-    }
-}
-
-static void avx512_matmul(const struct matrix *w, const struct product *p)
+void kern_avx512_matmul(const struct matrix *w, const struct product *p)
 {
     switch (w->precision) {
     case PRECISION_F32:
@@ -93,7 +35,7 @@ static void avx512_matmul(const struct matrix *w, const struct product *p)
 void kern_avx512_fill(struct kernels *k)
 {
     k->name = "avx512";
-    k->matmul = avx512_matmul;
+    k->matmul = kern_avx512_matmul;
 }
 
 #endif

@@ -31,19 +31,25 @@ static void fill_avx512_int8(struct kernels *k)
     if (__builtin_cpu_supports("avx512vnni"))
         kern_avx512_int8_fill(k);
 }
+
+static void fill_avx512_bf16(struct kernels *k)
+{
+    if (__builtin_cpu_supports("avx512bf16"))
+        kern_avx512_bf16_fill(k);
+}
 #endif
 
 /* Best first. Each is the layers below filled in order, the reference before all. */
 static const struct variant {
     const char *name;
     bool (*runs_here)(void);
-    void (*layers[7])(struct kernels *k); /* up to the first NULL */
+    void (*layers[8])(struct kernels *k); /* up to the first NULL */
 } variants[] = {
 #ifdef __x86_64__
     {"avx512",
      has_avx512,
      {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill, kern_avx512_fill,
-      fill_avx512_int8, kern_avx512_attention_fill}},
+      fill_avx512_bf16, fill_avx512_int8, kern_avx512_attention_fill}},
     {"avx2", has_avx2, {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill}},
 #endif
     {"blas", kern_blas_runs_here, {kern_portable_fill, kern_blas_fill}},

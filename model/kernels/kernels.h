@@ -105,7 +105,10 @@ struct kernels {
 
     /* Error: k-term chain of float FMAs, |err| <= (K+2) * 2^-24 * (sum |x_k w_k| + |bias|
      * + |y|), w as it is held (ref: in double, rounded once; blas: float sums in BLAS's
-     * own order); act then adds its own error. */
+     * own order); act then adds its own error. With bf16 weights and K up to 16384 a
+     * variant may round x to bf16 as well, all of it (avx512 does where the CPU has
+     * BF16): the bound is then that of the rounded x, plus K * 2^-126 for products too
+     * small. */
     void (*matmul)(const struct matrix *w, const struct product *p);
 
     /* One row x [K] into q, K rounded up to a multiple of 4, and *row. The same bits in

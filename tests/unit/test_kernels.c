@@ -82,14 +82,16 @@ START_TEST(packed_rows_come_back_as_they_are_held)
         size_t bytes = k->matrix_bytes(precision, N, K);
         struct fence w = random_array(N * K, -1, 1), t = fence_new(N * K, 4),
                      out = fence_new(K, 4), whole, flipped;
-        for (size_t i = 0; i < N * K; i++)
-            t.at[i % K * N + i / K] = w.at[i];
+        for (size_t i = 0; i < N * K; i++) { /* [K,cut] and [K,N-cut] */
+            size_t n = i / K, at = i % K;
+            t.at[n < cut ? at * cut + n : K * cut + at * (N - cut) + n - cut] = w.at[i];
+        }
         struct matrix a, b;
         whole = matrix_new(k, precision, N, K, &a);
         k->pack(&a, cut, N, w.at + cut * K, false);
         k->pack(&a, 0, cut, w.at, false);
         flipped = matrix_new(k, precision, N, K, &b);
-        k->pack(&b, cut, N, t.at, true);
+        k->pack(&b, cut, N, t.at + K * cut, true);
         k->pack(&b, 0, cut, t.at, true);
         ck_assert_mem_eq(a.data, b.data, bytes);
         hold(precision, N * K, w.at);
@@ -161,7 +163,7 @@ END_TEST
 
 struct problem {
     size_t M, N, K, ldx, ldy;
-    struct fence w, x, bias, y0, data; /* w [N,K] as m holds it */
+    struct fence w, x, bias, y0, data; /* w [N,K] as m holds it, x in its precision */
     struct matrix m;
 };
 
@@ -176,6 +178,7 @@ static struct problem problem_new(const struct kernels *k, enum precision precis
     p.data = matrix_new(k, precision, N, K, &p.m);
     k->pack(&p.m, 0, N, p.w.at, false);
     hold(precision, N * K, p.w.at);
+    hold(precision, M ? (M - 1) * p.ldx + K : 0, p.x.at);
     return p;
 }
 
@@ -246,6 +249,53 @@ START_TEST(matmul_is_within_its_bound)
             problem_free(&p);
         }
     }
+}
+END_TEST
+
+/* Dot products of x [K] with w [K]: of x as it is, and rounded. */
+struct readings {
+    double whole, rounded, size;
+};
+
+static struct readings readings_of(size_t K, const float *x, const float *w)
+{
+    struct readings r = {0};
+    for (size_t k = 0; k < K; k++) {
+        r.whole += (double)x[k] * w[k];
+        r.rounded += (double)to_bf16(x[k]) * w[k];
+        r.size += 1.01 * fabs((double)x[k] * w[k]);
+    }
+    return r;
+}
+
+START_TEST(bf16_weights_meet_rows_that_are_whole_or_rounded_but_all_alike)
+{
+    const struct kernels *k = variant(_i);
+    size_t off[2] = {0}; /* elements that are not what whole and rounded rows give */
+    for (size_t M = 1; M <= 20; M++) {
+        struct problem p = problem_new(k, PRECISION_BF16, M, 37, 1 + 3 * M);
+        for (size_t i = 0; i < (M - 1) * p.ldx + p.K; i++) {
+            float step = ldexpf(1, ilogbf(p.x.at[i]) - 7); /* every third is a tie */
+            p.x.at[i] += step * (i % 3 == 0 ? 0.5f : i % 3 == 1 ? 0.3f : 0.7f);
+        }
+        struct fence y = copy_of(p.y0.at, (M - 1) * p.ldy + p.N);
+        struct product call = product_of(&p, y.at);
+        call.bias = NULL;
+        call.accumulate = false;
+        k->matmul(&p.m, &call);
+        for (size_t m = 0; m < M; m++)
+            for (size_t n = 0; n < p.N; n++) {
+                struct readings r =
+                    readings_of(p.K, p.x.at + m * p.ldx, p.w.at + n * p.K);
+                double bound = (double)(p.K + 2) * 0x1p-24 * r.size;
+                off[0] += fabs(y.at[m * p.ldy + n] - r.whole) > bound;
+                off[1] += fabs(y.at[m * p.ldy + n] - r.rounded) > bound;
+            }
+        fence_free(&y);
+        problem_free(&p);
+    }
+    ck_assert_msg(!off[0] != !off[1], "off %zu from whole rows, %zu from rounded ones",
+                  off[0], off[1]);
 }
 END_TEST
 
@@ -326,8 +376,9 @@ START_TEST(long_batches_are_cut_without_a_trace)
 {
     const struct kernels *k = held_variant(_i);
     enum precision precision = held_precision(_i);
-    static const size_t shapes[][3] = {{300, 48, 700}, {41, 33, 5000}, {700, 20, 31}};
-    for (size_t s = 0; s < 3; s++) {
+    static const size_t shapes[][3] = {
+        {300, 48, 700}, {41, 33, 5000}, {700, 20, 31}, {13, 18, 16384}, {7, 5, 16385}};
+    for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
         struct problem p =
             problem_new(k, precision, shapes[s][0], shapes[s][1], shapes[s][2]);
         size_t n = (p.M - 1) * p.ldy + p.N;
@@ -336,6 +387,8 @@ START_TEST(long_batches_are_cut_without_a_trace)
         k->matmul(&p.m, &call);
         rows_alone(k, &p, alone.at);
         ck_assert(same_bits(y.at, alone.at, n));
+        for (size_t e = 0; e < p.M * p.N; e++)
+            check_element(&p, &call, e / p.N, e % p.N);
         fence_free(&y);
         fence_free(&alone);
         problem_free(&p);
@@ -486,6 +539,68 @@ START_TEST(softmax_rows_are_right_and_sum_to_one)
     }
     check_softmax(k, 4096, -1e-3f, 1e-3f, false);
     check_softmax(k, 4096, -1e30f, 1e30f, false);
+}
+END_TEST
+
+/* x [n] under a mask, of which `low` may be -INFINITY. */
+static void check_tally(const struct kernels *k, size_t n, float low, float high)
+{
+    struct fence x = random_array(n, low, high);
+    uint64_t mask = next_random() & next_random();
+    for (size_t i = 0; i < n && n > 2; i += 5)
+        x.at[i] = -INFINITY;
+    float top = -INFINITY, best = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        top = fmaxf(top, x.at[i]);
+        if (mask >> i & 1)
+            best = fmaxf(best, x.at[i]);
+    }
+    double sum = 0, rest = 0, error = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = isinf(top) ? -INFINITY : (double)x.at[i] - (double)top, e = exp(d);
+        sum += e;
+        rest += mask >> i & 1 ? 0 : e;
+        error += isinf(d) ? 0 : 0x1p-21 * (1 - d / 8) * e + 0x1p-126;
+    }
+    struct tally t;
+    k->tally(n, x.at, mask, &t);
+    require(t.top == top && t.best == best, "top", n, (double)t.best, (double)best);
+    require(fabs(t.sum - sum) <= error, "sum", n, t.sum, sum);
+    require(fabs(t.rest - rest) <= error, "rest", n, t.rest, rest);
+    fence_free(&x);
+}
+
+START_TEST(tallies_are_within_their_bounds)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t n = 0; n <= KERNELS_COLUMNS; n++)
+        for (size_t i = 0; i < 20; i++) {
+            check_tally(k, n, -5, 5);
+            check_tally(k, n, -120, 40);
+            check_tally(k, n, -1e30f, 1e30f);
+        }
+}
+END_TEST
+
+START_TEST(a_tally_of_what_is_no_number)
+{
+    const struct kernels *k = variant(_i);
+    struct tally t;
+    float x[KERNELS_COLUMNS] = {0};
+    x[3] = NAN;
+    x[40] = 2;
+    k->tally(KERNELS_COLUMNS, x, (uint64_t)1 << 3, &t);
+    ck_assert(t.top == 2 && t.best == -INFINITY && isnan(t.sum) && !isnan(t.rest));
+    k->tally(KERNELS_COLUMNS, x, (uint64_t)1 << 40, &t);
+    ck_assert(t.top == 2 && t.best == 2 && isnan(t.sum) && isnan(t.rest));
+    x[3] = INFINITY;
+    k->tally(KERNELS_COLUMNS, x, ~(uint64_t)0, &t);
+    ck_assert(t.top == INFINITY && t.best == INFINITY && isnan(t.sum));
+    for (size_t i = 0; i < KERNELS_COLUMNS; i++)
+        x[i] = -INFINITY;
+    k->tally(KERNELS_COLUMNS, x, 1, &t);
+    ck_assert(t.top == -INFINITY && t.best == -INFINITY);
+    ck_assert(t.sum == 0 && t.rest == 0);
 }
 END_TEST
 
@@ -661,6 +776,8 @@ static Suite *kernels_suite(void)
     tcase_add_loop_test(each, a_nan_in_bf16_stays_one, 0, n);
     tcase_add_loop_test(each, a_matrix_too_large_for_memory_has_no_size, 0, held);
     tcase_add_loop_test(each, matmul_is_within_its_bound, 0, held);
+    tcase_add_loop_test(
+        each, bf16_weights_meet_rows_that_are_whole_or_rounded_but_all_alike, 0, n);
     tcase_add_loop_test(each, a_row_has_the_same_bits_in_any_batch, 0, held);
     tcase_add_loop_test(each, a_column_has_the_same_bits_in_any_slice, 0, held);
     tcase_add_loop_test(each, long_batches_are_cut_without_a_trace, 0, held);
@@ -670,6 +787,8 @@ static Suite *kernels_suite(void)
     tcase_add_loop_test(each, weigh_is_one_chain_however_the_run_is_cut, 0, n);
     tcase_add_loop_test(each, softmax_rows_are_right_and_sum_to_one, 0, n);
     tcase_add_loop_test(each, softmax_handles_masks_and_nan, 0, n);
+    tcase_add_loop_test(each, tallies_are_within_their_bounds, 0, n);
+    tcase_add_loop_test(each, a_tally_of_what_is_no_number, 0, n);
     tcase_add_loop_test(each, layer_norm_is_within_its_bound, 0, n);
     tcase_add_loop_test(each, layer_norm_without_bias_has_a_bias_of_zero, 0, n);
     tcase_add_loop_test(each, rms_norm_is_within_its_bound, 0, n);
