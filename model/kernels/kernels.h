@@ -16,9 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Columns of a product may be computed in slices that begin at multiples of 16; slices of
- * whole multiples of KERNELS_COLUMNS are the fast ones. */
-enum { KERNELS_COLUMNS = 64 };
+/* Columns of a product may be computed in slices that begin at multiples of
+ * KERNELS_STEP; slices of whole multiples of KERNELS_COLUMNS are the fast ones. */
+enum { KERNELS_STEP = 16, KERNELS_COLUMNS = 64 };
 
 /* How weights are held. Sums are in f32 (or, for int8, exact integers) whatever it is.
  * bf16 is the upper half of a float, rounded to nearest, ties to even: 8 significant
@@ -41,7 +41,7 @@ struct matrix {
 
 /* One product: y[:, first..last-1] of y [M,ldy] = act(x [M,ldx] W^T + bias). */
 struct product {
-    size_t first, last; /* columns; first is a multiple of 16, last too or it is N */
+    size_t first, last; /* columns; first is a multiple of KERNELS_STEP, last too, or N */
     size_t M;           /* rows */
     const float *x;     /* [M,ldx], K floats of each row are used */
     size_t ldx;

@@ -263,7 +263,7 @@ static void run_block(struct encoder_pass *p, size_t layer, const size_t *picks)
                           .reader = &block->dense.w,
                           .bias = m->bias,
                           .bias_span = m->base.net.cfg.context};
-    layer_linear(p->exec, &block->qkv, p->rows, p->x, p->qkv);
+    encoder_qkv(p, &block->qkv, picks, p->x);
     encoder_attend(p, &a, picks);
     layer_linear_add(p->exec, &block->dense, p->rows, p->n, p->x);
     layer_norm(p->exec, &block->attention_norm, p->rows, p->x, p->x);

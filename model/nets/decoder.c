@@ -215,7 +215,8 @@ static void run_block(struct pass *p, size_t layer, bool last)
     const struct config *c = &p->d->net.cfg;
     float *x = p->buf[BUF_X], *n = p->buf[BUF_N], *qkv = p->buf[BUF_QKV];
     layer_norm(p->x, &block->before, p->rows, x, n);
-    layer_linear(p->x, &block->qkv, p->rows, n, qkv);
+    layer_qkv(p->x, &block->qkv, c->n_heads * c->head_width, p->batch,
+              last ? p->picks : NULL, n, qkv);
     place_heads(p, block);
     remember(p, layer);
     struct attention a = {.N = c->n_heads,

@@ -44,6 +44,14 @@ static void keep(struct encoder_pass *p, const size_t *picks)
     p->rows = p->batch->B;
 }
 
+void encoder_qkv(struct encoder_pass *p, const struct linear *l, const size_t *picks,
+                 float *in)
+{
+    layer_qkv(p->exec, l, p->m->net.cfg.width, p->batch, picks, in, p->qkv);
+    if (picks && in == p->x)
+        p->rows = p->batch->B;
+}
+
 void encoder_attend(struct encoder_pass *p, const struct attention *a,
                     const size_t *picks)
 {

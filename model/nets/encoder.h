@@ -46,6 +46,11 @@ struct encoder {
 /* Fills net.ops and net.out_width; what is above is then filled by the architecture. */
 void encoder_init(struct encoder *m);
 
+/* qkv = that of `in`, which is x or n, all rows; picks as for a block. It then holds the
+ * rows that are asked for. */
+void encoder_qkv(struct encoder_pass *p, const struct linear *l, const size_t *picks,
+                 float *in);
+
 /* n = attention of the qkv of all rows; then x and n have p->rows rows. `a` holds what
  * differs between blocks: layer, reader, window, bias, bias_span. */
 void encoder_attend(struct encoder_pass *p, const struct attention *a,

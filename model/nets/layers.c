@@ -68,7 +68,7 @@ void layer_rows(struct exec *x, size_t n, size_t ns, crew_fn fn, void *arg)
 struct linear_job {
     const struct kernels *k;
     const struct linear *l;
-    struct product p;
+    struct product p; /* first, last: all columns that are asked for */
     /* Rows of p.x for int8 weights: the same arrays to be filled, and to be read. */
     uint8_t *q;                 /* [M,quantised.ld] */
     struct quantised_row *rows; /* [M] */
@@ -80,9 +80,9 @@ static void linear_blocks(void *arg, size_t first, size_t last)
 {
     const struct linear_job *j = arg;
     struct product p = j->p;
-    size_t N = j->l->w.N;
-    p.first = first * KERNELS_COLUMNS;
-    p.last = last * KERNELS_COLUMNS < N ? last * KERNELS_COLUMNS : N;
+    size_t end = p.first + last * KERNELS_COLUMNS;
+    p.first += first * KERNELS_COLUMNS;
+    p.last = end < p.last ? end : p.last;
     if (j->l->w.precision == PRECISION_INT8)
         j->k->matmul_int8(&j->l->w, &j->quantised, &p);
     else
@@ -103,7 +103,8 @@ static size_t block_ns(const struct linear_job *j)
 
 static void run_blocks(struct exec *x, struct linear_job *j)
 {
-    layer_rows(x, (j->l->w.N + KERNELS_COLUMNS - 1) / KERNELS_COLUMNS, block_ns(j),
+    size_t columns = j->p.last - j->p.first;
+    layer_rows(x, (columns + KERNELS_COLUMNS - 1) / KERNELS_COLUMNS, block_ns(j),
                linear_blocks, j);
 }
 
@@ -158,6 +159,8 @@ static void linear_run(struct exec *x, struct linear_job *j)
     j->k = x->k;
     if (!j->p.ldx)
         j->p.ldx = j->l->w.K;
+    if (!j->p.last)
+        j->p.last = j->l->w.N;
     j->p.ldy = j->l->w.N;
     j->p.bias = j->l->bias;
     if (j->l->w.precision == PRECISION_INT8)
@@ -195,6 +198,35 @@ void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, siz
 {
     struct linear_job j = {.l = l, .p = {.M = M, .x = in, .y = y, .act = act}};
     linear_run(x, &j);
+}
+
+/* The first `columns` columns of the picked rows: computed side by side, then each moved
+ * to its own row, which lies further down. */
+static void linear_picked(struct exec *x, const struct linear *l, size_t columns,
+                          const struct net_batch *batch, const size_t *picks, float *in,
+                          float *y)
+{
+    struct linear_job j = {.l = l,
+                           .p = {.M = batch->B, .last = columns, .x = in, .y = y}};
+    layer_keep(batch, picks, l->w.K, in);
+    linear_run(x, &j);
+    for (size_t b = batch->B; b-- > 0;)
+        memmove(y + (batch->starts[b] + picks[b]) * l->w.N, y + b * l->w.N,
+                columns * sizeof *y);
+}
+
+void layer_qkv(struct exec *x, const struct linear *l, size_t queries,
+               const struct net_batch *batch, const size_t *picks, float *in, float *y)
+{
+    size_t T = batch->starts[batch->B];
+    bool cut = picks && T > batch->B && queries % KERNELS_STEP == 0;
+    struct linear_job j = {.l = l,
+                           .p = {.M = T, .first = cut ? queries : 0, .x = in, .y = y}};
+    linear_run(x, &j);
+    if (cut)
+        linear_picked(x, l, queries, batch, picks, in, y);
+    else if (picks)
+        layer_keep(batch, picks, l->w.K, in);
 }
 
 enum err_code layer_logits(struct exec *x, const struct net *n, const struct linear *l,

@@ -65,6 +65,12 @@ void layer_linear_add(struct exec *x, const struct linear *l, size_t M, const fl
 void layer_linear_act(struct exec *x, const struct linear *l, layer_act act, size_t M,
                       const float *in, float *y);
 
+/* Queries, keys and values, y [T,N] = in [T,K] W^T + bias. With picks [B], the queries,
+ * which are the first columns, stand in those rows only, and `in` then holds nothing but
+ * them, as layer_keep leaves it. */
+void layer_qkv(struct exec *x, const struct linear *l, size_t queries,
+               const struct net_batch *batch, const size_t *picks, float *in, float *y);
+
 /* y [R,V] = h [R,D'] W^T + bias, the logits of net_ops. */
 enum err_code layer_logits(struct exec *x, const struct net *n, const struct linear *l,
                            size_t R, const float *h, float *y,

@@ -94,13 +94,14 @@ static void run_block(struct encoder_pass *p, size_t layer, const size_t *picks)
     const float *turns = p->extra + (near ? p->rows * c->head_width : 0);
     struct attention a = {
         .layer = layer, .reader = &block->out.w, .window = near ? c->window : 0};
-    const float *in = p->x;
+    float *in = p->x;
     if (block->attention_norm.w) {
         layer_norm(p->exec, &block->attention_norm, p->rows, p->x, p->n);
         in = p->n;
     }
-    layer_linear(p->exec, &block->qkv, p->rows, in, p->qkv);
-    rope_rotate(rope, p->rows, 2 * c->n_heads, 3 * c->width, turns, p->exec, p->qkv);
+    encoder_qkv(p, &block->qkv, picks, in);
+    rope_rotate(rope, p->batch->starts[p->batch->B], 2 * c->n_heads, 3 * c->width, turns,
+                p->exec, p->qkv);
     encoder_attend(p, &a, picks);
     layer_linear_add(p->exec, &block->out, p->rows, p->n, p->x);
     layer_norm(p->exec, &block->mlp_norm, p->rows, p->x, p->n);
