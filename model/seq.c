@@ -6,6 +6,7 @@
 #include "model/tasks/model.h"
 #include "model/tasks/prefixes.h"
 
+#include <pthread.h>
 #include <string.h>
 
 enum err_code model_kernels(const struct seq_load_options *opt,
@@ -162,9 +163,9 @@ static enum err_code take_tokenizer(struct seq_model *m, struct err *err)
     return words_init(&m->words, m->tok, cfg->vocab, err);
 }
 
-static enum err_code load_parts(struct seq_model *m, const char *dir,
-                                const struct kernels *k, enum precision precision,
-                                struct err *err)
+static enum err_code load_net(struct seq_model *m, const char *dir,
+                              const struct kernels *k, enum precision precision,
+                              size_t threads, struct err *err)
 {
     struct config cfg = {0};
     struct weights *w = NULL;
@@ -172,19 +173,52 @@ static enum err_code load_parts(struct seq_model *m, const char *dir,
     if (code != ERR_OK)
         return code;
     code = weights_open(dir, &w, err);
-    if (code != ERR_OK) {
-        config_done(&cfg);
-        return code;
-    }
-    code = net_load(&cfg, w, k, precision, &m->net, err);
     if (code == ERR_OK)
-        code = tokenizer_load(dir, &m->tok, err);
+        code = net_load(&cfg, w, k, precision, threads, &m->net, err);
+    else
+        config_done(&cfg);
     if (code == ERR_OK)
         fill_info(m, w);
-    if (code == ERR_OK)
-        code = take_tokenizer(m, err);
     weights_close(w);
     return code;
+}
+
+/* The tokenizer, which takes about as long as the weights of a small model, is loaded
+ * beside them where there may be a thread for it. */
+struct tokenizer_load {
+    const char *dir;
+    struct tokenizer *tok;
+    enum err_code code;
+    struct err err;
+    pthread_t thread;
+};
+
+static void *load_tokenizer(void *arg)
+{
+    struct tokenizer_load *l = arg;
+    l->code = tokenizer_load(l->dir, &l->tok, &l->err);
+    return NULL;
+}
+
+/* What is wrong with the net is told first. */
+static enum err_code load_parts(struct seq_model *m, const char *dir,
+                                const struct kernels *k, enum precision precision,
+                                size_t threads, struct err *err)
+{
+    struct tokenizer_load beside = {.dir = dir};
+    bool started =
+        threads > 1 && pthread_create(&beside.thread, NULL, load_tokenizer, &beside) == 0;
+    enum err_code code = load_net(m, dir, k, precision, threads, err);
+    if (started)
+        pthread_join(beside.thread, NULL);
+    else if (code == ERR_OK)
+        load_tokenizer(&beside);
+    m->tok = beside.tok;
+    if (code == ERR_OK && beside.code != ERR_OK) {
+        *err = beside.err;
+        code = beside.code;
+    }
+    return code == ERR_OK ? take_tokenizer(m, err) : code;
 }
 
 enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt,
@@ -201,7 +235,7 @@ enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt
     if (!m)
         return err_set(err, ERR_NOMEM, "out of memory: model");
     atomic_init(&m->refs, 1);
-    code = load_parts(m, dir, k, precision, err);
+    code = load_parts(m, dir, k, precision, opt ? opt->threads : 0, err);
     if (code == ERR_OK && opt && opt->state_cache_bytes && m->info.tasks & SEQ_STATES)
         code = prefixes_new(m->net, opt->state_cache_bytes, &m->prefixes, err);
     if (code != ERR_OK) {

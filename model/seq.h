@@ -81,6 +81,7 @@ struct seq_load_options {
      * behind them. Those not asked for the longest go first. Changes no answer, only what
      * it costs; 0 = none. */
     size_t state_cache_bytes;
+    size_t threads; /* that read and pack the weights; 0: one */
 };
 
 /* Loads a folder with config.json, model.safetensors (or shards) and tokenizer.json.
@@ -281,9 +282,10 @@ struct seq_next_result {
  * and the unknown token are never predicted in unit word; in unit token the distribution
  * is reported as it is.
  *
- * The search follows the best 2 * top_k beginnings of words (16 at least, 128 at most),
- * so where that many words are about equally likely it may miss some. While it runs, each
- * request takes about 50 KB, and each beginning up to two states.
+ * The search follows the best 2 * top_k ways to go on from each beginning of a word (16
+ * at least, 128 at most), and keeps the best 128 beginnings, so where that many words are
+ * about equally likely it may miss some. While it runs, a request takes about 30 KB, and
+ * up to 4 * top_k states (32 at least, 256 at most).
  *
  * A masked language model tells what stands in the mask token's place. Its words are
  * those of one token; parts of words, which unit token shows, are left out. */

@@ -49,6 +49,12 @@ static bool shipped_models(char *out, size_t cap)
     return false;
 }
 
+static size_t n_workers(const struct options *o)
+{
+    long n = o->workers ? (long)o->workers : sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (size_t)n : 1;
+}
+
 /* The folders that model arguments mean; *out is a list like that of models_scan. */
 static enum err_code resolve_all(const char *const *args, size_t n, char ***out,
                                  struct err *err)
@@ -86,7 +92,8 @@ static enum err_code load_models(const struct options *o, struct models **out,
     char **dirs = NULL;
     struct seq_load_options load = {.cpu = strcmp(o->cpu, "auto") == 0 ? NULL : o->cpu,
                                     .state_cache_bytes =
-                                        (size_t)o->state_cache_mb * 1024 * 1024};
+                                        (size_t)o->state_cache_mb * 1024 * 1024,
+                                    .threads = n_workers(o)};
     size_t n = o->n_model_dirs;
     enum err_code code = seq_init(&load, err);
     if (code == ERR_OK && n > 0) {
@@ -103,6 +110,7 @@ static enum err_code load_models(const struct options *o, struct models **out,
                            o->default_models, out, err);
     if (code == ERR_OK && !load.cpu)
         warn_of_slow_kernels(*out);
+    mem_trim();
     for (size_t i = 0; dirs && i < n; i++)
         mem_free(dirs[i]);
     mem_free(dirs);
@@ -110,12 +118,6 @@ static enum err_code load_models(const struct options *o, struct models **out,
 }
 
 /* ---- starting -------------------------------------------------------------------- */
-
-static size_t n_workers(const struct options *o)
-{
-    long n = o->workers ? (long)o->workers : sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (size_t)n : 1;
-}
 
 /* Every connection is a descriptor; ask for as many as we may have. */
 static void raise_descriptor_limit(const struct options *o)

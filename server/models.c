@@ -108,8 +108,8 @@ static enum err_code check_precisions(const struct models *m, const char *list,
     return ERR_OK;
 }
 
-/* All at once, one thread each; a thread that can't be started is done here. The first
- * failure in the order of the folders is reported. */
+/* All at once, one thread each, and more for each if there are few; a thread that can't
+ * be started is done here. The first failure in the order of the folders is reported. */
 static enum err_code load_all(struct models *m, const struct seq_load_options *options,
                               const char *precision, struct err *err)
 {
@@ -123,6 +123,8 @@ static enum err_code load_all(struct models *m, const struct seq_load_options *o
             l[i].options = *options;
         find_precision(precision, m->at[i].name, l[i].precision);
         l[i].options.precision = l[i].precision;
+        if (m->n > l[i].options.threads)
+            l[i].options.threads = 1;
         l[i].started = m->n > 1 && pthread_create(&l[i].thread, NULL, load, &l[i]) == 0;
         if (!l[i].started)
             load(&l[i]);

@@ -1,5 +1,6 @@
 #include "model/base/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -94,6 +95,40 @@ void *mem_aligned(size_t count, size_t size)
 void mem_free(void *block)
 {
     free(block);
+}
+
+static const size_t small_page = 4096;
+
+void *mem_map(size_t bytes)
+{
+    size_t used, whole;
+    if (!mem_add(bytes, bytes ? small_page - 1 : small_page, &used) ||
+        !mem_add(used, huge_page, &whole) || must_fail())
+        return NULL;
+    used -= used % small_page;
+    char *base =
+        mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    /* The block begins where a huge page may; what is before and behind goes back. */
+    size_t before = (huge_page - (uintptr_t)base % huge_page) % huge_page;
+    char *block = base + before;
+    if (before > 0)
+        munmap(base, before);
+    munmap(block + used, whole - before - used);
+    (void)madvise(block, used - used % huge_page, MADV_HUGEPAGE);
+    return block;
+}
+
+void mem_unmap(void *block, size_t bytes)
+{
+    if (block)
+        munmap(block, bytes ? bytes : 1);
+}
+
+void mem_trim(void)
+{
+    malloc_trim(0);
 }
 
 char *mem_copy(const char *bytes, size_t n)

@@ -17,6 +17,17 @@ void *mem_resize(void *old, size_t count, size_t size);
 /* Aligned to 64 bytes and zero filled; also freed with mem_free. */
 void *mem_aligned(size_t count, size_t size);
 void mem_free(void *block); /* NULL is fine */
+
+/* Pages of their own from the system, zero filled, for what is as large as weights. They
+ * are taken when they are touched, as huge ones where that wastes nothing. Given back
+ * with mem_unmap only, which wants the same number of bytes. */
+void *mem_map(size_t bytes);
+void mem_unmap(void *block, size_t bytes); /* NULL is fine */
+
+/* Gives what was freed and is kept for later back to the system: after a load, which
+ * frees much more than what is allocated afterwards. */
+void mem_trim(void);
+
 /* A zero-terminated copy of n bytes. */
 char *mem_copy(const char *bytes, size_t n);
 

@@ -88,9 +88,9 @@ static void pack_run(struct matrix *m, const struct run *r)
 void kern_int8_pack(struct matrix *m, size_t first, size_t last, const float *w,
                     bool transposed)
 {
-    struct run r = {.w = transposed ? w + first : w,
+    struct run r = {.w = w,
                     .n = first,
-                    .k_step = transposed ? m->N : 1,
+                    .k_step = transposed ? last - first : 1,
                     .n_step = transposed ? 1 : m->K};
     for (; r.n < last; r.n += r.columns, r.w += r.columns * r.n_step) {
         r.columns = INT8_PANEL - r.n % INT8_PANEL;

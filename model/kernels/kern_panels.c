@@ -50,9 +50,7 @@ void kern_panels_pack(struct matrix *m, size_t first, size_t last, const float *
         kern_int8_pack(m, first, last, w, transposed);
         return;
     }
-    size_t k_step = transposed ? m->N : 1, n_step = transposed ? 1 : m->K, run;
-    if (transposed)
-        w += first;
+    size_t k_step = transposed ? last - first : 1, n_step = transposed ? 1 : m->K, run;
     for (size_t n = first; n < last; n += run, w += run * n_step) {
         run = PANEL - n % PANEL;
         if (run > last - n)

@@ -29,7 +29,8 @@ static void ref_pack(struct matrix *m, size_t first, size_t last, const float *w
     }
     for (size_t n = first; n < last; n++)
         for (size_t k = 0; k < m->K; k++) {
-            float value = transposed ? w[k * m->N + n] : w[(n - first) * m->K + k];
+            float value = transposed ? w[k * (last - first) + n - first]
+                                     : w[(n - first) * m->K + k];
             if (m->precision == PRECISION_BF16)
                 ((uint16_t *)m->data)[n * m->K + k] = kern_bf16(value);
             else

@@ -94,9 +94,9 @@ struct kernels {
     /* Bytes that `data` of a packed [N,K] matrix needs; 0 if the product wraps, or an
      * int8 matrix has more than KERNELS_INT8_K columns. */
     size_t (*matrix_bytes)(enum precision precision, size_t N, size_t K);
-    /* Fills m->data (allocated by the caller, zeroed) from w [N,K], or from w [K,N] if
-     * transposed (GPT-2's Conv1D). Rows first..last-1 of W only, so that a matrix can be
-     * packed piece by piece: w then holds just those rows (not with transposed). */
+    /* Fills rows first..last-1 of m->data (allocated by the caller, zeroed) from w
+     * [last-first,K], or from w [K,last-first] if transposed (GPT-2's Conv1D), so that a
+     * matrix can be packed piece by piece, by several threads. */
     void (*pack)(struct matrix *m, size_t first, size_t last, const float *w,
                  bool transposed);
     /* out [K] = row n of W, as it is held: f32 exactly as it was packed, bf16 and int8

@@ -16,9 +16,8 @@ static const char *const METADATA = "__metadata__";
 
 enum { WHERE_BYTES = 200 };
 
-/* Finds the JSON: bytes[8..8+*header_n). */
-static enum err_code check_length(const char *name, const unsigned char *bytes, size_t n,
-                                  size_t *header_n, struct err *err)
+enum err_code safetensors_front(const char *name, const unsigned char *bytes, size_t n,
+                                size_t *front, struct err *err)
 {
     if (n < 8)
         return err_set(err, ERR_FORMAT, "%s: %zu bytes, a header needs at least 8", name,
@@ -34,7 +33,7 @@ static enum err_code check_length(const char *name, const unsigned char *bytes, 
                        (uintmax_t)length, n);
     if (length == 0 || bytes[8] != '{')
         return err_set(err, ERR_FORMAT, "%s: the header does not begin with {", name);
-    *header_n = (size_t)length;
+    *front = 8 + (size_t)length;
     return ERR_OK;
 }
 
@@ -207,12 +206,12 @@ static enum err_code check_cover(const char *name, const struct safetensors *s,
 enum err_code safetensors_parse(const char *name, const unsigned char *bytes, size_t n,
                                 struct safetensors *out, struct err *err)
 {
-    size_t header_n = 0;
+    size_t front = 0;
     json_t *root = NULL;
     struct safetensors s = {0};
-    enum err_code code = check_length(name, bytes, n, &header_n, err);
+    enum err_code code = safetensors_front(name, bytes, n, &front, err);
     if (code == ERR_OK)
-        code = json_read_text(name, (const char *)bytes + 8, header_n, &HEADER_LIMITS,
+        code = json_read_text(name, (const char *)bytes + 8, front - 8, &HEADER_LIMITS,
                               &root, err);
     if (code != ERR_OK)
         goto out;
@@ -220,11 +219,13 @@ enum err_code safetensors_parse(const char *name, const unsigned char *bytes, si
     if (code != ERR_OK)
         goto out;
     qsort(s.tensors, s.n, sizeof *s.tensors, by_offset);
-    code = check_cover(name, &s, n - 8 - header_n, err);
+    code = check_cover(name, &s, n - front, err);
     if (code != ERR_OK)
         goto out;
-    for (size_t i = 0; i < s.n; i++)
-        s.tensors[i].at = bytes + 8 + header_n + s.tensors[i].begin;
+    for (size_t i = 0; i < s.n; i++) {
+        s.tensors[i].begin += front;
+        s.tensors[i].end += front;
+    }
     qsort(s.tensors, s.n, sizeof *s.tensors, by_name);
     *out = s;
     s = (struct safetensors){0};

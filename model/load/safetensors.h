@@ -26,9 +26,7 @@ struct safetensor {
     enum dtype dtype;
     size_t rank, shape[SAFETENSORS_RANK];
     size_t count;      /* product of the shape; 1 for rank 0 */
-    size_t begin, end; /* within the data */
-    const unsigned char
-        *at; /* the bytes, end - begin of them, at any alignment; borrowed */
+    size_t begin, end; /* within the file */
 };
 
 struct safetensors {
@@ -36,9 +34,14 @@ struct safetensors {
     size_t n;
 };
 
-/* Parses bytes[0..n), the whole file; they must outlive *out. name is what messages call
- * it. ERR_FORMAT, ERR_UNSUPPORTED (a dtype nobody knows, too many dimensions), ERR_LIMIT
- * (a header that is not worth parsing), ERR_NOMEM. */
+/* How many bytes at the front of a file of n bytes are its header. `bytes` are its first
+ * SAFETENSORS_FIRST ones, or all n. name is what messages call it. ERR_FORMAT. */
+enum { SAFETENSORS_FIRST = 9 };
+enum err_code safetensors_front(const char *name, const unsigned char *bytes, size_t n,
+                                size_t *front, struct err *err) MUST_CHECK;
+/* Parses the header of a file of n bytes; `bytes` are as many as safetensors_front says,
+ * or as it wants. ERR_FORMAT, ERR_UNSUPPORTED (a dtype nobody knows, too many
+ * dimensions), ERR_LIMIT (a header that is not worth parsing), ERR_NOMEM. */
 enum err_code safetensors_parse(const char *name, const unsigned char *bytes, size_t n,
                                 struct safetensors *out, struct err *err) MUST_CHECK;
 void safetensors_done(struct safetensors *s); /* a zeroed struct is fine */

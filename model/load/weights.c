@@ -20,14 +20,17 @@ enum { INDEX_BYTES = 16 << 20, SHARDS_MAX = 1000 };
 
 static const size_t SHARD_BYTES = (size_t)64 << 30;
 
-/* One file, whole in memory. */
+/* Floats are made of this many bytes at a time: they stay in the first-level caches. */
+enum { CHUNK_BYTES = 1 << 15 };
+
+/* One file, open until the end. */
 struct shard {
     char *name;
-    struct file file;
+    struct file_reader file;
     struct safetensors header;
 };
 
-struct entry {
+struct weights_tensor {
     const struct safetensor *tensor;
     const struct shard *shard;
     bool used, ignored;
@@ -36,7 +39,7 @@ struct entry {
 struct weights {
     struct shard *shards;
     size_t n_shards;
-    struct entry *entries; /* of all shards, sorted by name */
+    struct weights_tensor *entries; /* of all shards, sorted by name */
     size_t n;
     const char *source; /* the file that lists the tensors, for messages */
     char prefix[WEIGHTS_PREFIX_BYTES];
@@ -50,21 +53,39 @@ static enum err_code no_memory(const char *name, struct err *err)
     return err_set(err, ERR_NOMEM, "%s: no memory", name);
 }
 
+static enum err_code read_header(struct shard *s, struct err *err)
+{
+    unsigned char first[SAFETENSORS_FIRST], *bytes = NULL;
+    size_t n = s->file.n < sizeof first ? s->file.n : sizeof first, front = 0;
+    enum err_code code = file_read_part(&s->file, s->name, 0, n, first, err);
+    if (code == ERR_OK)
+        code = safetensors_front(s->name, first, s->file.n, &front, err);
+    if (code != ERR_OK)
+        return code;
+    bytes = mem_alloc(front, 1);
+    if (!bytes)
+        return no_memory(s->name, err);
+    memcpy(bytes, first, n); /* not read again: the length was proved */
+    code = file_read_part(&s->file, s->name, n, front - n, bytes + n, err);
+    if (code == ERR_OK)
+        code = safetensors_parse(s->name, bytes, s->file.n, &s->header, err);
+    mem_free(bytes);
+    return code;
+}
+
 static enum err_code shard_open(const char *dir, const char *name, struct shard *s,
                                 struct err *err)
 {
     s->name = mem_copy(name, strlen(name));
     if (!s->name)
         return no_memory(name, err);
-    enum err_code code = file_read(dir, name, SHARD_BYTES, &s->file, err);
-    if (code != ERR_OK)
-        return code;
-    return safetensors_parse(name, s->file.at, s->file.n, &s->header, err);
+    enum err_code code = file_open(dir, name, SHARD_BYTES, &s->file, err);
+    return code == ERR_OK ? read_header(s, err) : code;
 }
 
 static int by_name(const void *a, const void *b)
 {
-    const struct entry *x = a, *y = b;
+    const struct weights_tensor *x = a, *y = b;
     return strcmp(x->tensor->name, y->tensor->name);
 }
 
@@ -81,7 +102,7 @@ static enum err_code list_entries(struct weights *w, struct err *err)
         const struct shard *s = &w->shards[i];
         for (size_t k = 0; k < s->header.n; k++)
             w->entries[w->n++] =
-                (struct entry){.tensor = &s->header.tensors[k], .shard = s};
+                (struct weights_tensor){.tensor = &s->header.tensors[k], .shard = s};
     }
     qsort(w->entries, w->n, sizeof *w->entries, by_name);
     return ERR_OK;
@@ -291,7 +312,7 @@ void weights_close(struct weights *w)
         return;
     for (size_t i = 0; i < w->n_shards; i++) {
         safetensors_done(&w->shards[i].header);
-        file_done(&w->shards[i].file);
+        file_close(&w->shards[i].file);
         mem_free(w->shards[i].name);
     }
     mem_free(w->shards);
@@ -320,14 +341,15 @@ const char *weights_prefix_now(const struct weights *w)
 }
 
 /* strcmp of prefix+name with the entry's name. */
-static int compare(const struct weights *w, const char *name, const struct entry *e)
+static int compare(const struct weights *w, const char *name,
+                   const struct weights_tensor *e)
 {
     size_t k = strlen(w->prefix);
     int c = strncmp(w->prefix, e->tensor->name, k);
     return c ? c : strcmp(name, e->tensor->name + k);
 }
 
-static struct entry *find(const struct weights *w, const char *name)
+static struct weights_tensor *find(const struct weights *w, const char *name)
 {
     for (size_t lo = 0, hi = w->n; lo < hi;) {
         size_t mid = lo + (hi - lo) / 2;
@@ -349,18 +371,19 @@ bool weights_has(const struct weights *w, const char *name)
 
 size_t weights_rows(const struct weights *w, const char *name)
 {
-    const struct entry *e = find(w, name);
+    const struct weights_tensor *e = find(w, name);
     return e && e->tensor->rank > 0 ? e->tensor->shape[0] : 0;
 }
 
 /* Finds a tensor and checks its shape and dtype. */
 static enum err_code find_fit(const struct weights *w, const char *name, size_t rank,
-                              const size_t *shape, struct entry **out, struct err *err)
+                              const size_t *shape, struct weights_tensor **out,
+                              struct err *err)
 {
     char want[SAFETENSORS_SHAPE_BYTES], have[SAFETENSORS_SHAPE_BYTES];
     assert(rank >= 1 && rank <= 4);
     safetensors_shape(shape, rank, want);
-    struct entry *e = find(w, name);
+    struct weights_tensor *e = find(w, name);
     if (!e)
         return err_set(err, ERR_MISMATCH,
                        "%s: tensor %s%s is missing, config.json wants %s", w->source,
@@ -381,56 +404,52 @@ static enum err_code find_fit(const struct weights *w, const char *name, size_t 
     return ERR_OK;
 }
 
-/* The tensor asked for, to be converted; or NULL in a survey, where nothing is. */
-static enum err_code demand(const struct weights *w, const char *name, size_t rank,
-                            const size_t *shape, struct entry **out, struct err *err)
+enum err_code weights_find(struct weights *w, const char *name, size_t rank,
+                           const size_t *shape, const struct weights_tensor **out,
+                           struct err *err)
 {
-    struct entry *e = NULL;
+    struct weights_tensor *e = NULL;
     enum err_code code = find_fit(w, name, rank, shape, &e, err);
-    if (!w->problems) {
-        *out = e;
-        return code;
-    }
     if (e)
         e->used = true; /* even if it doesn't fit: nobody else asks for it */
-    return problems_take(w->problems, code, err);
+    if (w->problems)
+        return problems_take(w->problems, code, err);
+    if (code == ERR_OK)
+        *out = e;
+    return code;
 }
 
-/* Converts elements first..first+n-1. */
-static enum err_code convert(struct entry *e, size_t first, size_t n, float *out,
-                             struct err *err)
+enum err_code weights_read(const struct weights_tensor *e, size_t first, size_t n,
+                           float *out, struct err *err)
 {
     const struct safetensor *t = e->tensor;
-    size_t width = dtype_bits(t->dtype) / 8;
-    size_t bad = dtype_to_float(t->dtype, t->at + first * width, n, out);
-    if (bad < n)
-        return err_set(err, ERR_FORMAT,
-                       "%.80s: tensor %.120s: element %zu is NaN or "
-                       "infinite",
-                       e->shard->name, t->name, first + bad);
-    e->used = true;
+    size_t width = dtype_bits(t->dtype) / 8, some;
+    unsigned char chunk[CHUNK_BYTES];
+    assert(first <= t->count && n <= t->count - first);
+    for (size_t at = first; n > 0; at += some, out += some, n -= some) {
+        some = n < sizeof chunk / width ? n : sizeof chunk / width;
+        enum err_code code =
+            file_read_part(&e->shard->file, e->shard->name, t->begin + at * width,
+                           some * width, chunk, err);
+        if (code != ERR_OK)
+            return code;
+        size_t bad = dtype_to_float(t->dtype, chunk, some, out);
+        if (bad < some)
+            return err_set(err, ERR_FORMAT,
+                           "%.80s: tensor %.120s: element %zu is NaN or infinite",
+                           e->shard->name, t->name, at + bad);
+    }
     return ERR_OK;
 }
 
 enum err_code weights_get(struct weights *w, const char *name, size_t rank,
                           const size_t *shape, float *out, struct err *err)
 {
-    struct entry *e = NULL;
-    enum err_code code = demand(w, name, rank, shape, &e, err);
+    const struct weights_tensor *e = NULL;
+    enum err_code code = weights_find(w, name, rank, shape, &e, err);
     if (code != ERR_OK || !e)
         return code;
-    return convert(e, 0, e->tensor->count, out, err);
-}
-
-enum err_code weights_get_rows(struct weights *w, const char *name, const size_t shape[2],
-                               size_t first, size_t last, float *out, struct err *err)
-{
-    assert(first <= last && last <= shape[0]);
-    struct entry *e = NULL;
-    enum err_code code = demand(w, name, 2, shape, &e, err);
-    if (code != ERR_OK || !e)
-        return code;
-    return convert(e, first * shape[1], (last - first) * shape[1], out, err);
+    return weights_read(e, 0, e->tensor->count, out, err);
 }
 
 /* ---- at the end -------------------------------------------------------------------- */
@@ -446,7 +465,7 @@ enum err_code weights_finish(const struct weights *w, struct err *err)
 {
     enum err_code code = ERR_OK;
     for (size_t i = 0; i < w->n && code == ERR_OK; i++) {
-        const struct entry *e = &w->entries[i];
+        const struct weights_tensor *e = &w->entries[i];
         char have[SAFETENSORS_SHAPE_BYTES];
         if (e->used || e->ignored)
             continue;
@@ -457,6 +476,14 @@ enum err_code weights_finish(const struct weights *w, struct err *err)
                        safetensors_shape(e->tensor->shape, e->tensor->rank, have));
         code = problems_take(w->problems, code, err);
     }
+    return code;
+}
+
+enum err_code weights_check_end(const struct weights *w, struct err *err)
+{
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; i < w->n_shards && code == ERR_OK; i++)
+        code = file_check_end(&w->shards[i].file, w->shards[i].name, err);
     return code;
 }
 

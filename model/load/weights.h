@@ -1,11 +1,12 @@
 /* Weights: the tensors of one model folder, from safetensors files.
  *
- * Reads model.safetensors, or the shards of model.safetensors.index.json, into private
- * memory and proves every offset (https://github.com/huggingface/safetensors, format
- * section; rules in safetensors.h). Never mmaps, never reads pickles. Every tensor a net
- * needs is asked for by name and shape; at the end weights_finish refuses the folder if a
- * tensor is left that nobody asked for. Messages begin with the name of the file; the
- * caller knows the folder. One thread, at load. */
+ * Opens model.safetensors, or the shards of model.safetensors.index.json, and proves
+ * every offset; bytes are read when a tensor is, so that loading takes no memory but the
+ * net's. The rules are those of the format (https://github.com/huggingface/safetensors,
+ * see safetensors.h). Never mmaps, never reads pickles. Every tensor a net needs is asked
+ * for by name and shape; at the end weights_finish refuses the folder if a tensor is left
+ * that nobody asked for. Messages begin with the name of the file; the caller knows the
+ * folder. One thread, at load, if not said otherwise. */
 #ifndef SEQ_LOAD_WEIGHTS_H
 #define SEQ_LOAD_WEIGHTS_H
 
@@ -46,17 +47,23 @@ bool weights_has(const struct weights *w, const char *name);
 /* Rows of the tensor's first dimension, 0 if absent (to size heads). */
 size_t weights_rows(const struct weights *w, const char *name);
 
-/* The tensor must exist with exactly this shape (rank 1 to 4) and a float dtype;
- * converted to f32 into out (product of shape floats) and marked as used. Non-finite
- * values are refused (ERR_FORMAT). ERR_MISMATCH names the tensor and both shapes. */
+/* A tensor that fits; borrowed from the weights. */
+struct weights_tensor;
+
+/* The tensor must exist with exactly this shape (rank 1 to 4) and a float dtype, and is
+ * marked as used. ERR_MISMATCH names the tensor and both shapes. A survey gives none. */
+enum err_code weights_find(struct weights *w, const char *name, size_t rank,
+                           const size_t *shape, const struct weights_tensor **out,
+                           struct err *err) MUST_CHECK;
+
+/* Its elements first..first+n-1 as f32. Values that are not finite are refused
+ * (ERR_FORMAT). ERR_IO, also if the file is shorter now. Several threads at once. */
+enum err_code weights_read(const struct weights_tensor *t, size_t first, size_t n,
+                           float *out, struct err *err) MUST_CHECK;
+
+/* Finds a tensor and reads it whole; out is left alone in a survey. */
 enum err_code weights_get(struct weights *w, const char *name, size_t rank,
                           const size_t *shape, float *out, struct err *err) MUST_CHECK;
-
-/* Rows first..last-1 of a rank-2 tensor [shape[0], shape[1]], so that big matrices are
- * packed without a second full copy. Marked as used. */
-enum err_code weights_get_rows(struct weights *w, const char *name, const size_t shape[2],
-                               size_t first, size_t last, float *out,
-                               struct err *err) MUST_CHECK;
 
 /* Marks tensors as known to be ignorable: names ending in `suffix` (".attn.bias"
  * buffers). */
@@ -65,6 +72,9 @@ void weights_ignore(struct weights *w, const char *suffix);
 /* ERR_MISMATCH naming the first tensor that nobody asked for. In a survey: each of them.
  */
 enum err_code weights_finish(const struct weights *w, struct err *err) MUST_CHECK;
+
+/* After the last tensor was read: ERR_IO if a file has changed since it was opened. */
+enum err_code weights_check_end(const struct weights *w, struct err *err) MUST_CHECK;
 
 /* Totals over all tensors used, for reports: number of parameters, bytes in the file, and
  * the dtype they share ("F32", "BF16", "F16", "mixed", or "none" before the first use).

@@ -180,19 +180,18 @@ static size_t bucket_of(size_t distance, bool behind)
 
 static void load_bias(struct builder *b, const struct config *c, struct bert *m)
 {
-    struct embedding t = {0}; /* [n_buckets,N] */
     size_t N = c->n_heads, span = c->context;
-    builder_embedding(b, &t, "encoder.relative_attention_bias.weight", c->n_buckets, N);
+    float *table = builder_array(b, c->n_buckets * N, sizeof *table); /* [n_buckets,N] */
+    builder_read_table(b, "encoder.relative_attention_bias.weight", c->n_buckets, N,
+                       table);
     m->bias = builder_floats(b, N * (2 * span - 1));
-    for (size_t i = 0; t.table && m->bias && i < 2 * span - 1; i++) {
+    for (size_t i = 0; table && m->bias && i < 2 * span - 1; i++) {
         bool behind = i >= span;
         size_t bucket = bucket_of(behind ? i + 1 - span : span - 1 - i, behind);
         for (size_t h = 0; h < N; h++)
-            m->bias[h * (2 * span - 1) + i] = t.table[bucket * N + h];
+            m->bias[h * (2 * span - 1) + i] = table[bucket * N + h];
     }
-    if (t.table)
-        b->bytes -= c->n_buckets * N * sizeof(float); /* not kept */
-    mem_free(t.table);
+    mem_free(table);
 }
 
 static void bert_done(struct encoder *base)
@@ -207,9 +206,6 @@ static void bert_done(struct encoder *base)
         norm_done(&p->output_norm);
     }
     mem_free(m->block);
-    mem_free(m->word.table);
-    mem_free(m->position.table);
-    mem_free(m->type.table);
     mem_free(m->bias);
     norm_done(&m->norm);
     linear_done(&m->project);

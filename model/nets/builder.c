@@ -4,12 +4,9 @@
 #include "model/base/problems.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Big matrices are read and packed in pieces of about this many floats, so that loading
- * needs little more memory than the net. */
-enum { PIECE_FLOATS = 1 << 18 };
 
 struct name {
     char s[BUILDER_NAME_BYTES];
@@ -82,14 +79,25 @@ void builder_read(struct builder *b, const char *name, size_t n, float *out)
         b->rc = weights_get(b->w, full_name(b, name, "").s, 1, &n, out, b->err);
 }
 
-/* A wrong shape is refused before memory is taken for the right one: a config.json may
- * ask for anything. */
-static void check_shape(struct builder *b, const char *name, size_t rows, size_t columns)
+void builder_read_table(struct builder *b, const char *name, size_t rows, size_t columns,
+                        float *out)
 {
     size_t shape[2] = {rows, columns};
     if (b->rc == ERR_OK)
-        b->rc =
-            weights_get_rows(b->w, full_name(b, name, "").s, shape, 0, 0, NULL, b->err);
+        b->rc = weights_get(b->w, full_name(b, name, "").s, 2, shape, out, b->err);
+}
+
+/* The tensor [rows,columns]; NULL in a survey and after a failure. A wrong shape is
+ * refused before memory is taken for the right one: a config.json may ask for anything.
+ */
+static const struct weights_tensor *find(struct builder *b, const char *name, size_t rows,
+                                         size_t columns)
+{
+    const struct weights_tensor *t = NULL;
+    size_t shape[2] = {rows, columns};
+    if (b->rc == ERR_OK)
+        b->rc = weights_find(b->w, full_name(b, name, "").s, 2, shape, &t, b->err);
+    return t;
 }
 
 float *builder_vector(struct builder *b, const char *name, size_t n)
@@ -126,45 +134,28 @@ void builder_matrix(struct builder *b, struct matrix *m, size_t N, size_t K)
     if (surveying(b))
         return;
     size_t bytes = b->k->matrix_bytes(m->precision, N, K);
-    m->data = bytes ? mem_aligned(bytes, 1) : NULL;
-    b->bytes += bytes;
-    if (!m->data)
+    if (bytes)
+        b->rc = packing_matrix(b->packing, m, bytes, b->err);
+    else
         builder_fail(b, ERR_NOMEM, "out of memory: a matrix [%zu,%zu]", N, K);
-}
-
-static size_t piece_rows(size_t n, size_t K)
-{
-    size_t rows = PIECE_FLOATS / K + 1;
-    return rows < n ? rows : n;
+    b->bytes += bytes;
 }
 
 void builder_rows(struct builder *b, struct matrix *m, const char *name, size_t first,
                   size_t n)
 {
-    check_shape(b, name, n, m->K);
-    if (b->rc != ERR_OK || surveying(b))
-        return;
-    size_t shape[2] = {n, m->K}, step = piece_rows(n, m->K);
-    float *piece = mem_alloc(step * m->K, sizeof *piece);
-    if (!piece)
-        builder_fail(b, ERR_NOMEM, "out of memory: rows of %s", name);
-    for (size_t r = 0; r < n && b->rc == ERR_OK; r += step) {
-        size_t end = r + step < n ? r + step : n;
-        b->rc = weights_get_rows(b->w, full_name(b, name, "").s, shape, r, end, piece,
-                                 b->err);
-        if (b->rc == ERR_OK)
-            b->k->pack(m, first + r, first + end, piece, false);
-    }
-    mem_free(piece);
+    const struct weights_tensor *t = find(b, name, n, m->K);
+    if (t)
+        b->rc = packing_rows(b->packing, m, t, first, n, false, b->err);
 }
 
 void builder_packed(struct builder *b, struct matrix *m, const char *name, size_t N,
                     size_t K)
 {
-    if (!surveying(b)) /* which builder_rows does there */
-        check_shape(b, name, N, K);
+    const struct weights_tensor *t = find(b, name, N, K);
     builder_matrix(b, m, N, K);
-    builder_rows(b, m, name, 0, N);
+    if (t && b->rc == ERR_OK)
+        b->rc = packing_rows(b->packing, m, t, 0, N, false, b->err);
 }
 
 void builder_linear(struct builder *b, struct linear *l, const char *name, size_t N,
@@ -188,23 +179,18 @@ void builder_stack(struct builder *b, struct linear *l, const struct builder_par
                    size_t n, size_t K, bool bias)
 {
     size_t N = 0, scope = strlen(b->scope), first = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         N += parts[i].rows;
-        if (!surveying(b)) /* which builder_rows does there */
-            check_shape(b, full_name(b, parts[i].name, ".weight").s + scope,
-                        parts[i].rows, K);
-    }
     builder_matrix(b, &l->w, N, K);
-    if (bias)
-        l->bias = builder_floats(b, N);
-    for (size_t i = 0; i < n && b->rc == ERR_OK; i++) {
+    for (size_t i = 0; i < n; first += parts[i++].rows)
         builder_rows(b, &l->w, full_name(b, parts[i].name, ".weight").s + scope, first,
                      parts[i].rows);
-        if (bias)
-            builder_read(b, full_name(b, parts[i].name, ".bias").s + scope, parts[i].rows,
-                         l->bias + first);
-        first += parts[i].rows;
-    }
+    if (bias)
+        l->bias = builder_floats(b, N);
+    first = 0;
+    for (size_t i = 0; bias && i < n; first += parts[i++].rows)
+        builder_read(b, full_name(b, parts[i].name, ".bias").s + scope, parts[i].rows,
+                     l->bias + first);
 }
 
 void builder_conv1d(struct builder *b, struct linear *l, const char *name, size_t N,
@@ -212,19 +198,11 @@ void builder_conv1d(struct builder *b, struct linear *l, const char *name, size_
 {
     struct name weight = full_name(b, name, ".weight"),
                 bias = full_name(b, name, ".bias");
-    size_t scope = strlen(b->scope), shape[2] = {K, N};
-    check_shape(b, weight.s + scope, K, N);
+    size_t scope = strlen(b->scope);
+    const struct weights_tensor *t = find(b, weight.s + scope, K, N);
     builder_matrix(b, &l->w, N, K);
-    if (b->rc == ERR_OK && !surveying(b)) {
-        float *whole = mem_alloc(N * K, sizeof *whole); /* [K,N] */
-        if (!whole)
-            builder_fail(b, ERR_NOMEM, "out of memory: %s", weight.s);
-        else
-            b->rc = weights_get(b->w, weight.s, 2, shape, whole, b->err);
-        if (b->rc == ERR_OK)
-            b->k->pack(&l->w, 0, N, whole, true);
-        mem_free(whole);
-    }
+    if (t && b->rc == ERR_OK)
+        b->rc = packing_rows(b->packing, &l->w, t, 0, N, true, b->err);
     l->bias = builder_vector(b, bias.s + scope, N);
 }
 
@@ -248,59 +226,40 @@ void builder_norm_plain(struct builder *b, struct norm *n, const char *name, siz
     n->w = builder_vector(b, full_name(b, name, ".weight").s + strlen(b->scope), D);
 }
 
-void builder_embedding(struct builder *b, struct embedding *t, const char *name, size_t V,
+void builder_embedding(struct builder *b, struct embedding *e, const char *name, size_t V,
                        size_t D)
 {
-    size_t shape[2] = {V, D};
-    check_shape(b, name, V, D);
-    t->D = D;
-    if (surveying(b))
+    const struct weights_tensor *t = find(b, name, V, D);
+    e->D = D;
+    if (!t)
         return;
-    t->table = builder_floats(b, b->rc == ERR_OK ? V * D : 0);
+    b->rc = packing_table(b->packing, &e->table, V * D, b->err);
     if (b->rc == ERR_OK)
-        b->rc = weights_get_rows(b->w, full_name(b, name, "").s, shape, 0, V, t->table,
-                                 b->err);
+        b->rc = packing_copy(b->packing, &e->table, t, V * D, b->err);
+    b->bytes += V * D * sizeof *e->table;
 }
 
-void builder_tied(struct builder *b, struct embedding *t, struct matrix *m,
+void builder_tied(struct builder *b, struct embedding *e, struct matrix *m,
                   const char *name, size_t V, size_t D)
 {
-    struct name full = full_name(b, name, "");
-    const char *prefix = weights_prefix_now(b->w);
-    memcpy(b->tied.name, full.s, sizeof full.s);
-    memcpy(b->tied.prefix, prefix, strlen(prefix) + 1);
-    builder_packed(b, m, name, V, D);
-    t->D = D;
-    t->packed = m;
+    b->tied = find(b, name, V, D);
+    builder_matrix(b, m, V, D);
+    if (b->tied && b->rc == ERR_OK)
+        b->rc = packing_rows(b->packing, m, b->tied, 0, V, false, b->err);
+    e->D = D;
+    e->packed = m;
 }
 
-/* Rows first..last-1 of the tied tensor [N,K], by the name it was found under. */
-static void read_tied(struct builder *b, const size_t shape[2], size_t first, size_t last,
-                      float *rows)
+/* Compares elements first..first+n-1 of the tied tensor and its copy; rows [2,n]. */
+static void compare(struct builder *b, const struct weights_tensor *copy, size_t first,
+                    size_t n, float *rows, size_t *differs)
 {
-    char prefix[WEIGHTS_PREFIX_BYTES];
-    const char *now = weights_prefix_now(b->w);
-    memcpy(prefix, now, strlen(now) + 1);
-    weights_prefix(b->w, b->tied.prefix);
-    b->rc = weights_get_rows(b->w, b->tied.name, shape, first, last, rows, b->err);
-    weights_prefix(b->w, prefix);
-}
-
-/* Rows first..last-1 of the tied tensor and its copy, into rows [2,last-first,K]. */
-static void compare_rows(struct builder *b, const struct matrix *m, const char *name,
-                         const char *copy, size_t first, size_t last, float *rows)
-{
-    size_t shape[2] = {m->N, m->K}, n = (last - first) * m->K;
-    read_tied(b, shape, first, last, rows);
+    b->rc = weights_read(b->tied, first, n, rows, b->err);
     if (b->rc == ERR_OK)
-        b->rc = weights_get_rows(b->w, full_name(b, copy, "").s, shape, first, last,
-                                 rows + n, b->err);
-    for (size_t i = 0; i < n && b->rc == ERR_OK; i++)
+        b->rc = weights_read(copy, first, n, rows + n, b->err);
+    for (size_t i = 0; i < n && b->rc == ERR_OK && *differs == SIZE_MAX; i++)
         if (rows[i] != rows[n + i])
-            builder_fail(b, ERR_MISMATCH,
-                         "%s differs from %s in row %zu, but config.json ties them "
-                         "(tie_word_embeddings)",
-                         copy, name, first + i / m->K);
+            *differs = first + i;
 }
 
 /* Some tools write a tied matrix twice. Only the same values can be served from one. They
@@ -308,19 +267,26 @@ static void compare_rows(struct builder *b, const struct matrix *m, const char *
 void builder_copy(struct builder *b, const struct matrix *m, const char *name,
                   const char *copy)
 {
+    enum { PIECE_FLOATS = 1 << 15 };
     if (b->rc != ERR_OK || !builder_has(b, copy))
         return;
-    if (surveying(b)) {
-        check_shape(b, copy, m->N, m->K);
+    const struct weights_tensor *t = find(b, copy, m->N, m->K);
+    if (!t)
         return;
-    }
-    size_t step = piece_rows(m->N, m->K);
-    float *rows = mem_alloc(2 * step * m->K, sizeof *rows); /* [2,step,K] */
+    size_t n = m->N * m->K, differs = SIZE_MAX, some;
+    float *rows = mem_alloc(2 * PIECE_FLOATS, sizeof *rows);
     if (!rows) {
         builder_fail(b, ERR_NOMEM, "out of memory: rows of %s", copy);
         return;
     }
-    for (size_t r = 0; r < m->N && b->rc == ERR_OK; r += step)
-        compare_rows(b, m, name, copy, r, r + step < m->N ? r + step : m->N, rows);
+    for (size_t i = 0; i < n && b->rc == ERR_OK && differs == SIZE_MAX; i += some) {
+        some = n - i < PIECE_FLOATS ? n - i : PIECE_FLOATS;
+        compare(b, t, i, some, rows, &differs);
+    }
     mem_free(rows);
+    if (b->rc == ERR_OK && differs != SIZE_MAX)
+        builder_fail(b, ERR_MISMATCH,
+                     "%s differs from %s in row %zu, but config.json ties them "
+                     "(tie_word_embeddings)",
+                     copy, name, differs / m->K);
 }

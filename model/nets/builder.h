@@ -1,16 +1,18 @@
-/* Builder: takes the tensors of one net from a model folder, checks their shapes and
- * packs them for the kernels in use. Load time only, one thread.
+/* Builder: takes the tensors of one net from a model folder, checks their shapes, reads
+ * the vectors and lists the matrices and tables, which packing_run then packs for the
+ * kernels in use. Load time only, one thread.
  *
  * The first failure stays in `rc` (and in *err); every later call does nothing, so that a
  * loader reads as a list of tensors with one check at its end. Names are looked up behind
- * the scope, "h.3." + "attn.c_proj.weight". Memory taken belongs to the net, which frees
- * it with mem_free.
+ * the scope, "h.3." + "attn.c_proj.weight". Vectors, floats and arrays belong to the
+ * net, which frees them with mem_free; matrices and tables lie in its `packed` (net.h).
+ * They are filled after the loader has returned, so it must not read one, and must not
+ * move the structs they are in.
  *
  * A survey (weights of weights_survey) runs the same loaders to find out all that is
  * wrong: every tensor is checked, every failure told, and `rc` stays ERR_OK. Vectors,
  * floats and arrays are there as ever, but all zero; matrices and embeddings have their
- * sizes but no data. So a loader needs no care except that it must not read a matrix or a
- * table itself. */
+ * sizes but no data. So a loader needs no care. */
 #ifndef SEQ_NETS_BUILDER_H
 #define SEQ_NETS_BUILDER_H
 
@@ -18,6 +20,7 @@
 #include "model/kernels/kernels.h"
 #include "model/load/weights.h"
 #include "model/nets/layers.h"
+#include "model/nets/packing.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +30,7 @@ enum { BUILDER_NAME_BYTES = 128 };
 struct builder {
     struct weights *w;
     const struct kernels *k;
+    struct packing *packing;  /* NULL in a survey */
     enum precision precision; /* of packed matrices */
     bool exact;               /* those of now are f32 all the same */
     struct err *err;
@@ -34,10 +38,7 @@ struct builder {
     size_t bytes;      /* of weights, as they lie in memory */
     size_t int8_width; /* K of the widest int8 matrix; 0: there is none */
     char scope[48];
-    /* Where builder_tied found its tensor, for builder_copy. */
-    struct {
-        char prefix[WEIGHTS_PREFIX_BYTES], name[BUILDER_NAME_BYTES];
-    } tied;
+    const struct weights_tensor *tied; /* that of builder_tied, for builder_copy */
 };
 
 void builder_fail(struct builder *b, enum err_code code, const char *fmt, ...)
@@ -51,6 +52,9 @@ void *builder_array(struct builder *b, size_t n, size_t size);
 
 /* Tensor [n] into out. */
 void builder_read(struct builder *b, const char *name, size_t n, float *out);
+/* Tensor [rows,columns] into out, now. */
+void builder_read_table(struct builder *b, const char *name, size_t rows, size_t columns,
+                        float *out);
 /* Tensor [n] as a vector of its own. */
 float *builder_vector(struct builder *b, const char *name, size_t n);
 
@@ -88,10 +92,10 @@ void builder_norm(struct builder *b, struct norm *n, const char *name, size_t D,
 void builder_norm_plain(struct builder *b, struct norm *n, const char *name, size_t D,
                         float eps, bool rms);
 /* Tensor [V,D] as a plain table. */
-void builder_embedding(struct builder *b, struct embedding *t, const char *name, size_t V,
+void builder_embedding(struct builder *b, struct embedding *e, const char *name, size_t V,
                        size_t D);
 /* A packed matrix [V,D] that is the look-up table `name` and an output layer as well. */
-void builder_tied(struct builder *b, struct embedding *t, struct matrix *m,
+void builder_tied(struct builder *b, struct embedding *e, struct matrix *m,
                   const char *name, size_t V, size_t D);
 /* A file that holds the tied matrix m, the tensor `name` of builder_tied, a second time,
  * as `copy`, must hold the same values there. */

@@ -70,8 +70,6 @@ static void decoder_done(struct net *n)
         mlp_done(&p->mlp);
     }
     mem_free(d->block);
-    mem_free(d->words.table);
-    mem_free(d->positions.table);
     rope_done(&d->rope);
     norm_done(&d->norm);
     linear_done(&d->head);

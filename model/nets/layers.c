@@ -25,7 +25,6 @@ layer_act layer_act_of(const struct kernels *k, enum act act)
 
 void linear_done(struct linear *l)
 {
-    mem_free(l->w.data);
     mem_free(l->bias);
 }
 

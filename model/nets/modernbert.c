@@ -63,7 +63,6 @@ static void modernbert_done(struct encoder *base)
         mlp_done(&p->mlp);
     }
     mem_free(m->block);
-    mem_free(m->word.table);
     norm_done(&m->norm);
     rope_done(&m->rope);
     rope_done(&m->window_rope);

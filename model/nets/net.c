@@ -31,8 +31,27 @@ static const struct row *find(enum arch arch)
     return NULL;
 }
 
+/* Lists what the net is made of, then fills it. */
+static enum err_code build(struct net *n, const struct row *row, struct builder *b,
+                           size_t threads)
+{
+    b->rc = packing_new(&b->packing, b->err);
+    if (b->rc == ERR_OK)
+        row->load(n, b);
+    if (b->rc == ERR_OK)
+        b->rc = weights_finish(b->w, b->err);
+    if (b->rc == ERR_OK)
+        b->rc = packing_run(b->packing, b->k, threads, &n->packed, b->err);
+    if (b->rc == ERR_OK)
+        b->rc = weights_check_end(b->w, b->err);
+    packing_free(b->packing);
+    n->resident_bytes = b->bytes;
+    n->int8_width = b->int8_width;
+    return b->rc;
+}
+
 enum err_code net_load(struct config *take_cfg, struct weights *w,
-                       const struct kernels *k, enum precision precision,
+                       const struct kernels *k, enum precision precision, size_t threads,
                        struct net **out, struct err *err)
 {
     struct builder b = {.w = w, .k = k, .precision = precision, .err = err};
@@ -48,16 +67,12 @@ enum err_code net_load(struct config *take_cfg, struct weights *w,
     n->precision = precision;
     n->cfg = *take_cfg;
     *take_cfg = (struct config){0};
-    row->load(n, &b);
-    if (b.rc == ERR_OK)
-        b.rc = weights_finish(w, err);
-    n->resident_bytes = b.bytes;
-    n->int8_width = b.int8_width;
-    if (b.rc == ERR_OK)
+    enum err_code code = build(n, row, &b, threads);
+    if (code == ERR_OK)
         *out = n;
     else
         net_free(n);
-    return b.rc;
+    return code;
 }
 
 enum err_code net_survey(struct config *cfg, struct weights *w, const struct kernels *k,
@@ -93,6 +108,7 @@ void net_free(struct net *n)
         return;
     if (n->ops)
         n->ops->done(n);
+    packed_done(&n->packed);
     config_done(&n->cfg);
     mem_free(n);
 }

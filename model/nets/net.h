@@ -10,6 +10,7 @@
 #include "model/kernels/kernels.h"
 #include "model/load/config.h"
 #include "model/load/weights.h"
+#include "model/nets/packing.h"
 #include "model/nets/trace.h"
 
 #include <stdbool.h>
@@ -96,6 +97,7 @@ struct net {
     const struct kernels *k;
     enum precision precision; /* of its matrices */
     struct config cfg;        /* owned */
+    struct packed packed;     /* its matrices and tables */
     size_t out_width;         /* D' of forward */
     size_t resident_bytes;    /* weights as held in memory */
     size_t int8_width;        /* K of the widest int8 matrix; 0: there is none */
@@ -103,11 +105,11 @@ struct net {
 
 size_t net_logits_bytes(const struct net *n, size_t R);
 
-/* Builds the net that cfg asks for, its matrices held in `precision`; takes what it needs
- * from w (and calls weights_finish). *take_cfg is owned by the net, also on failure, and
- * zeroed. */
+/* Builds the net that cfg asks for, its matrices held in `precision`, with up to
+ * `threads` threads; takes what it needs from w (and calls weights_finish and
+ * weights_check_end). *take_cfg is owned by the net, also on failure, and zeroed. */
 enum err_code net_load(struct config *take_cfg, struct weights *w,
-                       const struct kernels *k, enum precision precision,
+                       const struct kernels *k, enum precision precision, size_t threads,
                        struct net **out, struct err *err) MUST_CHECK;
 /* Walks through the weights as net_load would, to find all that is wrong: w is of
  * weights_survey, and so are the failures. Nothing is built; cfg->head becomes the one

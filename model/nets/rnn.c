@@ -128,7 +128,6 @@ static void rnn_done(struct net *net)
             linear_done(&n->layer[i].direction[d].rec);
         }
     mem_free(n->layer);
-    mem_free(n->embedding.table);
     linear_done(&n->decoder);
     linear_done(&n->pool.proj);
     linear_done(&n->pool.context);

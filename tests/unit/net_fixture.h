@@ -56,7 +56,7 @@ static inline enum err_code loaded_try_as(const char *dir, const struct kernels 
         return code;
     code = weights_open(dir, &w, err);
     if (code == ERR_OK)
-        code = net_load(&cfg, w, k, precision, net, err);
+        code = net_load(&cfg, w, k, precision, 2, net, err);
     else
         config_done(&cfg);
     weights_close(w);

@@ -127,6 +127,55 @@ START_TEST(a_file_that_grows_is_refused)
 }
 END_TEST
 
+START_TEST(pieces_are_those_of_the_file_that_was_opened)
+{
+    struct file_reader r = {0};
+    struct err err = {0};
+    unsigned char two[2] = {0};
+    make_dir();
+    fixture_write(dir, "some", "12345", 5);
+    ck_assert_int_eq(file_open(dir, "some", 5, &r, &err), ERR_OK);
+    ck_assert_uint_eq(r.n, 5);
+    remove_file("some");
+    fixture_write(dir, "some", "abc", 3);
+    ck_assert_int_eq(file_read_part(&r, "some", 3, 2, two, &err), ERR_OK);
+    ck_assert_mem_eq(two, "45", 2);
+    ck_assert_int_eq(file_read_part(&r, "some", 0, 2, two, &err), ERR_OK);
+    ck_assert_mem_eq(two, "12", 2);
+    ck_assert_int_eq(file_read_part(&r, "some", 5, 0, two, &err), ERR_OK);
+    ck_assert_int_eq(file_check_end(&r, "some", &err), ERR_OK);
+    file_close(&r);
+    file_close(&r);
+    remove_file("some");
+    rmdir(dir);
+}
+END_TEST
+
+START_TEST(a_file_that_shrinks_or_grows_between_pieces_is_refused)
+{
+    struct file_reader r = {0};
+    struct err err = {0};
+    unsigned char two[2] = {0};
+    char path[PATH_MAX];
+    make_dir();
+    fixture_write(dir, "some", "12345", 5);
+    snprintf(path, sizeof path, "%s/some", dir);
+    ck_assert_int_eq(file_open(dir, "some", 5, &r, &err), ERR_OK);
+    ck_assert_int_eq(truncate(path, 4), 0);
+    ck_assert_int_eq(file_read_part(&r, "some", 3, 2, two, &err), ERR_IO);
+    ck_assert_str_eq(err.msg, "some: changed while it was read: 5 bytes, then only 4");
+    ck_assert_int_eq(file_check_end(&r, "some", &err), ERR_IO);
+    ck_assert_int_eq(truncate(path, 6), 0);
+    struct err grown = {0};
+    ck_assert_int_eq(file_check_end(&r, "some", &grown), ERR_IO);
+    ck_assert_str_eq(grown.msg,
+                     "some: changed while it was read: 5 bytes, then more than 5");
+    file_close(&r);
+    remove_file("some");
+    rmdir(dir);
+}
+END_TEST
+
 START_TEST(no_memory_is_reported)
 {
     struct file f = {0};
@@ -170,6 +219,8 @@ int main(void)
         other_things_are_refused,
         a_file_over_the_limit_is_refused,
         a_file_that_grows_is_refused,
+        pieces_are_those_of_the_file_that_was_opened,
+        a_file_that_shrinks_or_grows_between_pieces_is_refused,
         no_memory_is_reported,
         base_names_have_no_folder,
         NULL,

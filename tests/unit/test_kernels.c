@@ -82,14 +82,16 @@ START_TEST(packed_rows_come_back_as_they_are_held)
         size_t bytes = k->matrix_bytes(precision, N, K);
         struct fence w = random_array(N * K, -1, 1), t = fence_new(N * K, 4),
                      out = fence_new(K, 4), whole, flipped;
-        for (size_t i = 0; i < N * K; i++)
-            t.at[i % K * N + i / K] = w.at[i];
+        for (size_t i = 0; i < N * K; i++) { /* [K,cut] and [K,N-cut] */
+            size_t n = i / K, at = i % K;
+            t.at[n < cut ? at * cut + n : K * cut + at * (N - cut) + n - cut] = w.at[i];
+        }
         struct matrix a, b;
         whole = matrix_new(k, precision, N, K, &a);
         k->pack(&a, cut, N, w.at + cut * K, false);
         k->pack(&a, 0, cut, w.at, false);
         flipped = matrix_new(k, precision, N, K, &b);
-        k->pack(&b, cut, N, t.at, true);
+        k->pack(&b, cut, N, t.at + K * cut, true);
         k->pack(&b, 0, cut, t.at, true);
         ck_assert_mem_eq(a.data, b.data, bytes);
         hold(precision, N * K, w.at);

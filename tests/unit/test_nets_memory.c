@@ -111,7 +111,7 @@ static void check_resident(const char *dir)
         return;
     ck_assert_int_eq(config_read(dir, &cfg, &err), ERR_OK);
     ck_assert_int_eq(weights_open(dir, &w, &err), ERR_OK);
-    ck_assert_int_eq(net_load(&cfg, w, kernels_get("ref"), PRECISION_F32, &net, &err),
+    ck_assert_int_eq(net_load(&cfg, w, kernels_get("ref"), PRECISION_F32, 1, &net, &err),
                      ERR_OK);
     const struct config *c = &net->cfg;
     size_t params = weights_params(w);

@@ -6,7 +6,9 @@
 #include "tests/suite.h"
 #include "tests/unit/fixture.h"
 
+#include <fcntl.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const VALID = "tests/fixtures/safetensors/valid";
@@ -170,7 +172,7 @@ struct tensor {
 static void make_folder(char *dir, const struct tensor *tensors, size_t n)
 {
     char header[2048] = "{", *at = header + 1;
-    unsigned char data[1024];
+    static unsigned char data[1 << 18], file[sizeof data + sizeof header + 8];
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
         const struct tensor *t = &tensors[i];
@@ -191,7 +193,6 @@ static void make_folder(char *dir, const struct tensor *tensors, size_t n)
     }
     *at++ = '}';
     uint64_t length = (uint64_t)(at - header);
-    unsigned char file[4096];
     memcpy(file, &length, 8);
     memcpy(file + 8, header, length);
     memcpy(file + 8 + length, data, bytes);
@@ -236,7 +237,7 @@ START_TEST(prefix_is_used_if_any_tensor_has_it)
 }
 END_TEST
 
-START_TEST(rows_are_those_of_the_whole)
+START_TEST(parts_are_those_of_the_whole)
 {
     static const struct tensor tensors[] = {{"x", "BF16", 1, 0}, {"m", "BF16", 9, 7}};
     const size_t shape[2] = {9, 7}, turned[2] = {7, 9};
@@ -248,14 +249,15 @@ START_TEST(rows_are_those_of_the_whole)
     ck_assert_int_eq(weights_get(w, "m", 2, shape, whole, &err), ERR_OK);
     for (size_t i = 0; i < 63; i++)
         ck_assert(whole[i] == (float)(i + 1));
-    for (size_t first = 0; first <= 9; first++) {
-        for (size_t last = first; last <= 9; last++) {
-            ck_assert_int_eq(weights_get_rows(w, "m", shape, first, last, part, &err),
-                             ERR_OK);
-            ck_assert_mem_eq(part, whole + 7 * first, (last - first) * 7 * sizeof *part);
+    const struct weights_tensor *t = NULL;
+    ck_assert_int_eq(weights_find(w, "m", 2, shape, &t, &err), ERR_OK);
+    for (size_t first = 0; first <= 63; first++) {
+        for (size_t last = first; last <= 63; last++) {
+            ck_assert_int_eq(weights_read(t, first, last - first, part, &err), ERR_OK);
+            ck_assert_mem_eq(part, whole + first, (last - first) * sizeof *part);
         }
     }
-    ck_assert_int_eq(weights_get_rows(w, "m", turned, 0, 1, part, &err), ERR_MISMATCH);
+    ck_assert_int_eq(weights_find(w, "m", 2, turned, &t, &err), ERR_MISMATCH);
     ck_assert_str_eq(err.msg,
                      "model.safetensors: tensor m: shape [9,7], config.json wants "
                      "[7,9]");
@@ -266,7 +268,7 @@ END_TEST
 
 /* The element is counted from the start of the tensor, and only what is read is checked.
  */
-START_TEST(rows_with_nan_are_refused_by_element)
+START_TEST(parts_with_nan_are_refused_by_element)
 {
     const char header[] = "{\"m\":{\"dtype\":\"F32\",\"shape\":[3,2],"
                           "\"data_offsets\":[0,24]}}";
@@ -283,12 +285,54 @@ START_TEST(rows_with_nan_are_refused_by_element)
     ck_assert_ptr_nonnull(mkdtemp(dir));
     fixture_write(dir, "model.safetensors", file, 8 + length + sizeof data);
     struct weights *w = open_good(dir);
-    ck_assert_int_eq(weights_get_rows(w, "m", shape, 0, 2, out, &err), ERR_OK);
-    ck_assert_int_eq(weights_get_rows(w, "m", shape, 1, 3, out, &err), ERR_FORMAT);
+    const struct weights_tensor *t = NULL;
+    ck_assert_int_eq(weights_find(w, "m", 2, shape, &t, &err), ERR_OK);
+    ck_assert_int_eq(weights_read(t, 0, 4, out, &err), ERR_OK);
+    ck_assert_int_eq(weights_read(t, 2, 4, out, &err), ERR_FORMAT);
     ck_assert_str_eq(err.msg,
                      "model.safetensors: tensor m: element 5 is NaN or infinite");
     weights_close(w);
     remove_folder(dir);
+}
+END_TEST
+
+/* 40,000 elements are read in several stretches. */
+START_TEST(a_file_that_changes_meanwhile_is_refused)
+{
+    static const struct tensor tensors[] = {{"m", "F32", 200, 200}};
+    const size_t shape[2] = {200, 200};
+    const struct weights_tensor *t = NULL;
+    char dir[] = "/tmp/test_weights_XXXXXX", path[64];
+    float *out = malloc(40000 * sizeof *out);
+    struct err err = {0};
+    make_folder(dir, tensors, 1);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    struct weights *w = open_good(dir);
+    ck_assert_int_eq(weights_find(w, "m", 2, shape, &t, &err), ERR_OK);
+    ck_assert_int_eq(weights_read(t, 0, 40000, out, &err), ERR_OK);
+    ck_assert_int_eq(weights_check_end(w, &err), ERR_OK);
+    for (size_t i = 0; i < 40000; i++)
+        ck_assert(out[i] == (float)(i + 1));
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    struct timespec times[2] = {st.st_atim, st.st_mtim};
+    times[1].tv_nsec ^= 1;
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    ck_assert_int_eq(weights_check_end(w, &err), ERR_IO);
+    ck_assert_str_eq(err.msg, "model.safetensors: changed while it was read: it was "
+                              "written");
+    ck_assert_int_eq(truncate(path, st.st_size - 4), 0);
+    ck_assert_int_eq(weights_read(t, 0, 39999, out, &err), ERR_OK);
+    ck_assert_int_eq(weights_read(t, 39000, 1000, out, &err), ERR_IO);
+    ck_assert_ptr_nonnull(
+        strstr(err.msg, "model.safetensors: changed while it was read: "));
+    ck_assert_int_eq(weights_check_end(w, &err), ERR_IO);
+    /* Another file of the name is nobody's business. */
+    ck_assert_int_eq(remove(path), 0);
+    ck_assert_int_eq(weights_read(t, 0, 1000, out, &err), ERR_OK);
+    weights_close(w);
+    rmdir(dir);
+    free(out);
 }
 END_TEST
 
@@ -312,7 +356,8 @@ START_TEST(totals_count_what_was_used)
     ck_assert_uint_eq(weights_bytes(w), 10);
     ck_assert_int_eq(weights_finish(w, &first), ERR_MISMATCH);
     ck_assert_ptr_nonnull(strstr(first.msg, "tensor a [2,3]"));
-    ck_assert_int_eq(weights_get_rows(w, "a", a, 1, 2, out, &err), ERR_OK);
+    const struct weights_tensor *t = NULL;
+    ck_assert_int_eq(weights_find(w, "a", 2, a, &t, &err), ERR_OK);
     ck_assert_str_eq(weights_dtype(w), "mixed");
     ck_assert_uint_eq(weights_params(w), 11);
     ck_assert_uint_eq(weights_bytes(w), 34);
@@ -390,8 +435,9 @@ int main(void)
         invalid_folders_are_refused_with_their_message,
         every_failing_allocation_is_reported,
         prefix_is_used_if_any_tensor_has_it,
-        rows_are_those_of_the_whole,
-        rows_with_nan_are_refused_by_element,
+        parts_are_those_of_the_whole,
+        parts_with_nan_are_refused_by_element,
+        a_file_that_changes_meanwhile_is_refused,
         totals_count_what_was_used,
         thousands_of_tensors_are_found,
         shape_is_written_whole,
