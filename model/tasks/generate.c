@@ -277,10 +277,19 @@ static void read_row(void *arg, size_t r, float *logits)
 
 /* ---- one step -------------------------------------------------------------------- */
 
+/* Where a state serves one length only, the one before the prompt's last token is kept as
+ * well: the same prompt again has that token left to be fed. */
+static bool stops_early(const struct seq_generation *g)
+{
+    return g->m->prefixes && prefixes_by_length(g->m->prefixes);
+}
+
 /* What it will be behind after its next step. */
 static size_t next_end(const struct seq_generation *g)
 {
     size_t n = g->n_prompt + g->n_tokens;
+    if (stops_early(g) && g->done + 1 < g->n_prompt)
+        n = g->n_prompt - 1;
     return n - g->done > PROMPT_PART ? g->done + PROMPT_PART : n;
 }
 
@@ -365,7 +374,8 @@ static enum err_code run(struct step *s, struct seq_generation *const *all,
 static void keep(const struct seq_generation *g)
 {
     struct prefixes *p = g->m->prefixes;
-    if (p && (g->done == g->n_prompt || g->finish != SEQ_FINISH_NOT))
+    bool read = g->done == g->n_prompt || (stops_early(g) && g->done + 1 == g->n_prompt);
+    if (p && (read || g->finish != SEQ_FINISH_NOT))
         prefixes_keep(p, g->ids, g->done, g->state->net);
 }
 

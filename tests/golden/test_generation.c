@@ -102,7 +102,7 @@ static void check_row(const json_t *all, const json_t *row, const struct kernels
     for (size_t i = 0; i < kept.n; i++) {
         double share = json_number_value(json_array_get(shares, i));
         /* exp is good to 2 ulp of a float, here and in the sum; its argument to half. */
-        double bound = share * (0x1p-21 - log(kept.weight[i]) * 0x1p-24);
+        double bound = share * (0x1p-21 - log((double)kept.weight[i]) * 0x1p-24);
         ck_assert_int_eq(kept.id[i], json_integer_value(json_array_get(want, i)));
         ck_assert_msg(fabs(kept.weight[i] / sum - share) <= bound,
                       "%s: token %d has share %.9g, not %.9g", name, kept.id[i],
