@@ -23,19 +23,24 @@ typedef void (*crew_fn)(void *arg, size_t first, size_t last);
 enum err_code crew_new(struct crew **out, struct err *err) MUST_CHECK;
 void crew_free(struct crew *c); /* nobody may be inside; NULL is fine */
 
-/* Runs fn over 0..n-1 in slices of `grain` iterations. c NULL: all here. Any worker
- * thread, also from inside a slice. */
-void crew_for(struct crew *c, size_t n, size_t grain, crew_fn fn, void *arg);
+/* Runs fn over 0..n-1, each of which takes about `ns` nanoseconds; only how the loop is
+ * cut depends on that: large slices first, small ones last, so that all are done at about
+ * the same time. c NULL: all here. Any worker thread, also from inside a slice. */
+void crew_for(struct crew *c, size_t n, size_t ns, crew_fn fn, void *arg);
 
 /* True while somebody would help with a loop; c NULL: nobody. A hint, soon outdated. */
 bool crew_idle(const struct crew *c);
 
-/* One idle member's turn: waits until a loop is posted or until crew_wake, and works on
- * the loop if there is one. Returns when there is nothing (more) to do for this turn.
- * `still_idle` is asked, without locks held, before sleeping; false returns at once. */
+/* One idle member's turn: works on loops that are posted, and waits for them, until a
+ * wake. `still_idle` is asked first, without locks held; false returns at once. Whatever
+ * makes it false must be followed by a wake. */
 void crew_assist(struct crew *c, bool (*still_idle)(void *arg), void *arg);
 
-/* Makes every member inside crew_assist return; called when a job or a stop arrives. */
+/* Makes every member inside crew_assist return: everything has changed, as at a stop. */
 void crew_wake(struct crew *c);
+
+/* Makes one of the members that wait return at least, and those that help after their
+ * slice: there is something better to do for one of them. */
+void crew_wake_one(struct crew *c);
 
 #endif

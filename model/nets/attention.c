@@ -11,9 +11,6 @@
  * batch. A chunk is large enough for its keys to stay in a core's cache meanwhile. */
 enum { LANES = 16, CHUNK = 8 };
 
-/* Less work than this (see work_ns) stays on one thread. */
-enum { SPLIT_NS = 50000 };
-
 struct lanes {
     const struct attention *a;
     const struct exec *x;
@@ -366,10 +363,11 @@ void attention_run(const struct attention *a, size_t n_keys, float *scratch,
     share_out(&l, scratch);
     /* Hooks run on the caller's thread, in order. */
     bool traced = x->trace && x->trace->attention;
-    struct crew *crew = traced || work_ns(a) < SPLIT_NS ? NULL : x->crew;
-    if (!a->batch->states)
-        crew_for(crew, l.n, 1, fill_lanes, &l);
+    struct crew *crew = traced ? NULL : x->crew;
+    size_t ns = work_ns(a) / l.n;
+    if (!a->batch->states) /* copies 4 floats/ns */
+        crew_for(crew, l.n, l.size.T * a->K * a->E / 2 / l.n, fill_lanes, &l);
     if (watched(x, TRACE_VALUE_NORMS))
         l.norms = find_norms(&l);
-    crew_for(crew, l.n, 1, run_lanes, &l);
+    crew_for(crew, l.n, ns, run_lanes, &l);
 }

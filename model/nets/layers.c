@@ -42,23 +42,19 @@ void mlp_done(struct mlp *m)
 
 /* ---- splitting ------------------------------------------------------------------- */
 
-/* What one slice should take: handing it over costs a few microseconds. A thread that has
- * no help takes more of them at a time, and a pause in between. */
-enum { SLICE_NS = 50000, PAUSE_SLICES = 4 };
+/* A thread that has no help looks about this often whether it should pause. */
+enum { PAUSE_NS = 200000 };
 
 void layer_rows(struct exec *x, size_t n, size_t ns, crew_fn fn, void *arg)
 {
-    size_t grain = SLICE_NS / (ns ? ns : 1) + 1;
-    bool alone = !crew_idle(x->crew);
-    if (n / 2 < grain || (alone && !x->breaks)) {
-        fn(arg, 0, n);
-    } else if (!alone) {
-        crew_for(x->crew, n, grain, fn, arg);
-    } else {
-        for (size_t i = 0; i < n; i += PAUSE_SLICES * grain) {
-            breaks_pause(x->breaks);
-            fn(arg, i, n - i > PAUSE_SLICES * grain ? i + PAUSE_SLICES * grain : n);
-        }
+    if (!x->breaks || crew_idle(x->crew)) {
+        crew_for(x->crew, n, ns, fn, arg);
+        return;
+    }
+    size_t most = PAUSE_NS / (ns ? ns : 1) + 1;
+    for (size_t i = 0; i < n; i += most) {
+        breaks_pause(x->breaks);
+        fn(arg, i, n - i > most ? i + most : n);
     }
 }
 

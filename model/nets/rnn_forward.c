@@ -294,7 +294,7 @@ static void run_layer(const struct layer_job *j)
                    (n->layer[j->layer].in + n->H);
     /* Worth a helper from about 100 us on; hooks want one thread. */
     if (x->crew && !x->trace && flops > 5000000) {
-        crew_for(x->crew, 2, 1, run_directions, (void *)j);
+        crew_for(x->crew, 2, flops / 100, run_directions, (void *)j);
         return;
     }
     run_direction(j, 0, x);

@@ -50,10 +50,10 @@ static void check_all_once(struct work *w)
 START_TEST(nobody_helps_a_lone_caller)
 {
     static struct work w;
-    crew_for(NULL, N, 7, mark, &w);
+    crew_for(NULL, N, 1000, mark, &w);
     check_all_once(&w);
     ck_assert_uint_eq(atomic_load(&w.slices), 1);
-    crew_for(NULL, 0, 7, mark, &w);
+    crew_for(NULL, 0, 1000, mark, &w);
     ck_assert_uint_eq(atomic_load(&w.slices), 1);
 }
 END_TEST
@@ -72,7 +72,7 @@ static void *caller_main(void *arg)
     c->good = w != NULL;
     for (int r = 0; r < c->rounds && c->good; r++) {
         memset(w, 0, sizeof *w);
-        crew_for(c->crew, N, 64, mark, w);
+        crew_for(c->crew, N, 1 + (size_t)r % 50, mark, w);
         for (size_t i = 0; i < N; i++)
             c->good &= atomic_load(&w->done[i]) == 1;
     }
@@ -135,7 +135,7 @@ START_TEST(idle_members_take_slices)
         int before = atomic_load(&w.by_others);
         usleep(half * 100000);
         for (int i = 0; i < 1000 && atomic_load(&w.by_others) == before; i++)
-            crew_for(crew, 16, 1, note_thread, &w);
+            crew_for(crew, 16, 200000, note_thread, &w);
         ck_assert_int_gt(atomic_load(&w.by_others), before);
     }
     ck_assert_int_gt(atomic_load(&w.by_caller), 0);
@@ -146,10 +146,130 @@ START_TEST(idle_members_take_slices)
 }
 END_TEST
 
+/* Loops inside of slices, and more of them at a time than the crew takes. */
+enum { OUTER = 64, INNER = 100 };
+
+struct nest {
+    struct crew *crew;
+    atomic_int done[OUTER][INNER];
+};
+
+struct row {
+    struct nest *nest;
+    size_t i;
+};
+
+static void mark_inner(void *arg, size_t first, size_t last)
+{
+    struct row *r = arg;
+    for (size_t j = first; j < last; j++)
+        atomic_fetch_add(&r->nest->done[r->i][j], 1);
+}
+
+static void mark_outer(void *arg, size_t first, size_t last)
+{
+    struct nest *n = arg;
+    for (size_t i = first; i < last; i++) {
+        struct row row = {n, i};
+        crew_for(n->crew, INNER, 1000, mark_inner, &row);
+    }
+}
+
+static void *nest_main(void *arg)
+{
+    struct nest *n = arg;
+    crew_for(n->crew, OUTER, 100000, mark_outer, n);
+    return NULL;
+}
+
+START_TEST(loops_may_be_posted_from_slices_and_by_any_number_of_threads)
+{
+    enum { CALLERS = 48 };
+    static struct nest nests[CALLERS];
+    struct err err = {0};
+    struct crew *crew;
+    ck_assert_int_eq(crew_new(&crew, &err), ERR_OK);
+    atomic_bool stop = false;
+    struct member member = {.crew = crew, .stop = &stop};
+    pthread_t members[MEMBERS], callers[CALLERS];
+    for (int i = 0; i < MEMBERS; i++)
+        pthread_create(&members[i], NULL, member_main, &member);
+    for (int i = 0; i < CALLERS; i++) {
+        nests[i].crew = crew;
+        pthread_create(&callers[i], NULL, nest_main, &nests[i]);
+    }
+    for (int i = 0; i < CALLERS; i++)
+        pthread_join(callers[i], NULL);
+    atomic_store(&stop, true);
+    crew_wake(crew);
+    for (int i = 0; i < MEMBERS; i++)
+        pthread_join(members[i], NULL);
+    crew_free(crew);
+    for (int c = 0; c < CALLERS; c++)
+        for (int i = 0; i < OUTER; i++)
+            for (int j = 0; j < INNER; j++)
+                ck_assert_int_eq(atomic_load(&nests[c].done[i][j]), 1);
+}
+END_TEST
+
+struct counting {
+    struct crew *crew;
+    atomic_bool stop;
+    atomic_int returns;
+};
+
+static bool counting_idle(void *arg)
+{
+    return !atomic_load(&((struct counting *)arg)->stop);
+}
+
+static void *counting_main(void *arg)
+{
+    struct counting *c = arg;
+    while (!atomic_load(&c->stop)) {
+        crew_assist(c->crew, counting_idle, c);
+        atomic_fetch_add(&c->returns, 1);
+    }
+    return NULL;
+}
+
+/* Whether they look or sleep: the pauses are shorter and longer than a look. */
+START_TEST(a_wake_for_one_makes_at_least_one_member_return)
+{
+    struct err err = {0};
+    struct counting c = {.stop = false};
+    pthread_t members[MEMBERS];
+    ck_assert_int_eq(crew_new(&c.crew, &err), ERR_OK);
+    for (int i = 0; i < MEMBERS; i++)
+        pthread_create(&members[i], NULL, counting_main, &c);
+    for (int i = 0; i < 300; i++) {
+        if (i % 3)
+            usleep((useconds_t)(i % 50) * 10);
+        while (!crew_idle(c.crew))
+            usleep(10);
+        int before = atomic_load(&c.returns);
+        crew_wake_one(c.crew);
+        for (int waited = 0; atomic_load(&c.returns) == before; waited++) {
+            ck_assert_int_lt(waited, 50000);
+            usleep(100);
+        }
+    }
+    atomic_store(&c.stop, true);
+    crew_wake(c.crew);
+    for (int i = 0; i < MEMBERS; i++)
+        pthread_join(members[i], NULL);
+    crew_free(c.crew);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {nobody_helps_a_lone_caller,
-                                  every_iteration_is_done_exactly_once,
-                                  idle_members_take_slices, NULL};
+    const TTest *const tests[] = {
+        nobody_helps_a_lone_caller,
+        every_iteration_is_done_exactly_once,
+        idle_members_take_slices,
+        loops_may_be_posted_from_slices_and_by_any_number_of_threads,
+        a_wake_for_one_makes_at_least_one_member_return,
+        NULL};
     return suite_run("crew", tests, 60);
 }
