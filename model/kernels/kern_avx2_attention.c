@@ -289,6 +289,45 @@ static void avx2_softmax(size_t n, float *x)
     }
 }
 
+/* All bits of those lanes whose bit is set. */
+static ALWAYS_INLINE __m256 lanes_of(uint64_t bits)
+{
+    const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256i in = _mm256_and_si256(_mm256_set1_epi32((int)(bits & 0xff)), each);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(in, each));
+}
+
+/* What stands behind the run counts as -INFINITY, whose e^ is 0. */
+static void avx2_tally(size_t n, const float *x, uint64_t mask, struct tally *t)
+{
+    enum { VECTORS = KERNELS_COLUMNS / LANES };
+    const __m256 lowest = _mm256_set1_ps(-INFINITY);
+    __m256 v[VECTORS], top = lowest, best = lowest;
+    __m256d sum = _mm256_setzero_pd(), rest = sum;
+    for (size_t i = 0; i < VECTORS; i++) {
+        size_t at = i * LANES;
+        v[i] = at + LANES <= n ? _mm256_loadu_ps(x + at)
+               : at < n        ? only(n - at, load_part(x + at, n - at), lowest)
+                               : lowest;
+        top = _mm256_max_ps(v[i], top);
+        best = _mm256_max_ps(_mm256_blendv_ps(lowest, v[i], lanes_of(mask >> at)), best);
+    }
+    t->top = largest_of(top);
+    t->best = largest_of(best);
+    const __m256 shift = _mm256_set1_ps(t->top == -INFINITY ? 0 : t->top);
+    for (size_t i = 0; i < VECTORS; i += 2) {
+        __m256 e = exp8(_mm256_sub_ps(v[i], shift)),
+               e_too = exp8(_mm256_sub_ps(v[i + 1], shift));
+        sum = add_up(sum, _mm256_add_ps(e, e_too));
+        rest = add_up(
+            rest,
+            _mm256_add_ps(_mm256_andnot_ps(lanes_of(mask >> i * LANES), e),
+                          _mm256_andnot_ps(lanes_of(mask >> (i + 1) * LANES), e_too)));
+    }
+    t->sum = total_of(sum);
+    t->rest = total_of(rest);
+}
+
 /* ---- mix -----------------------------------------------------------------------------
  */
 
@@ -430,6 +469,7 @@ void kern_avx2_attention_fill(struct kernels *k)
     k->turn = avx2_turn;
     k->scores = avx2_scores;
     k->softmax = avx2_softmax;
+    k->tally = avx2_tally;
     k->mix = avx2_mix;
 }
 

@@ -195,6 +195,39 @@ static void avx512_softmax(size_t n, float *x)
                           _mm512_mul_ps(_mm512_maskz_loadu_ps(rest, x + whole), scale));
 }
 
+/* What stands behind the run counts as -INFINITY, whose e^ is 0. */
+static void avx512_tally(size_t n, const float *x, uint64_t mask, struct tally *t)
+{
+    enum { VECTORS = KERNELS_COLUMNS / LANES };
+    __m512 v[VECTORS], top = _mm512_set1_ps(-INFINITY), best = top;
+    __m512d sum = _mm512_setzero_pd(), rest = sum;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < VECTORS; i++) {
+        size_t at = i * LANES;
+        __mmask16 real = at < n ? part_mask(n - at) : 0;
+        v[i] = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), real, x + at);
+        top = _mm512_max_ps(v[i], top);
+        __m512 in =
+            _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(mask >> at), v[i]);
+        best = _mm512_max_ps(in, best);
+    }
+    t->top = _mm512_reduce_max_ps(top);
+    t->best = _mm512_reduce_max_ps(best);
+    const __m512 shift = _mm512_set1_ps(t->top == -INFINITY ? 0 : t->top);
+#pragma GCC unroll 2
+    for (size_t i = 0; i < VECTORS; i += 2) {
+        __mmask16 out = (__mmask16) ~(mask >> i * LANES),
+                  out_too = (__mmask16) ~(mask >> (i + 1) * LANES);
+        __m512 e = exp16(_mm512_sub_ps(v[i], shift)),
+               e_too = exp16(_mm512_sub_ps(v[i + 1], shift));
+        sum = add_up(sum, _mm512_add_ps(e, e_too));
+        rest = add_up(rest, _mm512_add_ps(_mm512_maskz_mov_ps(out, e),
+                                          _mm512_maskz_mov_ps(out_too, e_too)));
+    }
+    t->sum = _mm512_reduce_add_pd(sum);
+    t->rest = _mm512_reduce_add_pd(rest);
+}
+
 /* ---- mix -----------------------------------------------------------------------------
  */
 
@@ -326,6 +359,7 @@ void kern_avx512_attention_fill(struct kernels *k)
 {
     k->scores = avx512_scores;
     k->softmax = avx512_softmax;
+    k->tally = avx512_tally;
     k->mix = avx512_mix;
 }
 

@@ -135,6 +135,23 @@ static void portable_softmax(size_t n, float *x)
         x[i] *= scale;
 }
 
+static void portable_tally(size_t n, const float *x, uint64_t mask, struct tally *t)
+{
+    *t = (struct tally){.top = -INFINITY, .best = -INFINITY};
+    float e[KERNELS_COLUMNS];
+    for (size_t i = 0; i < n; i++)
+        t->top = x[i] > t->top ? x[i] : t->top;
+    float shift = t->top == -INFINITY ? 0 : t->top;
+    for (size_t i = 0; i < n; i++)
+        e[i] = exp_of(x[i] - shift);
+    for (size_t i = 0; i < n; i++) {
+        bool in = mask >> i & 1;
+        t->best = in && x[i] > t->best ? x[i] : t->best;
+        t->sum += e[i];
+        t->rest += in ? 0 : e[i];
+    }
+}
+
 /* Whole blocks, also where a row sees a part of one. */
 static void portable_scores(const struct attend *a)
 {
@@ -254,6 +271,7 @@ void kern_portable_fill(struct kernels *k)
     k->gelu_tanh = portable_gelu_tanh;
     k->silu = portable_silu;
     k->softmax = portable_softmax;
+    k->tally = portable_tally;
     k->scores = portable_scores;
     k->mix = portable_mix;
     k->weigh = portable_weigh;

@@ -130,6 +130,23 @@ static void ref_softmax(size_t n, float *x)
         x[i] = sum == 0 ? 0 : (float)(exp((double)x[i] - max) / sum);
 }
 
+static void ref_tally(size_t n, const float *x, uint64_t mask, struct tally *t)
+{
+    *t = (struct tally){.top = -INFINITY, .best = -INFINITY};
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] > t->top)
+            t->top = x[i];
+        if (mask >> i & 1 && x[i] > t->best)
+            t->best = x[i];
+    }
+    float shift = t->top == -INFINITY ? 0 : t->top;
+    for (size_t i = 0; i < n; i++) {
+        double e = exp((double)x[i] - shift);
+        t->sum += e;
+        t->rest += mask >> i & 1 ? 0 : e;
+    }
+}
+
 /* Not in double: acc carries the chain from call to call. */
 static void ref_weigh(size_t n, size_t E, const float *p, const float *v, size_t ld,
                       float *acc)
@@ -299,6 +316,7 @@ void kern_ref_fill(struct kernels *k)
                           .scores = ref_scores,
                           .mix = ref_mix,
                           .softmax = ref_softmax,
+                          .tally = ref_tally,
                           .weigh = ref_weigh,
                           .layer_norm = ref_layer_norm,
                           .rms_norm = ref_rms_norm,

@@ -88,6 +88,13 @@ struct quantised {
     const struct quantised_row *rows; /* [M] */
 };
 
+/* A run of a row of logits: its maximum, the maximum of the elements that a mask has, and
+ * the sums of e^(x - top) over all and over those that the mask has not. */
+struct tally {
+    float top, best;
+    double sum, rest;
+};
+
 struct kernels {
     const char *name; /* "ref", "avx2", "avx512", "blas" */
 
@@ -140,6 +147,11 @@ struct kernels {
      * 1e-6 for n <= 4096. NaN in gives NaN out, as does +INFINITY. Error of an entry p:
      * 2^-21 * p * (1 + max|x - max x|/8). */
     void (*softmax)(size_t n, float *x);
+    /* The tally of x [n], n <= KERNELS_COLUMNS; bit i of the mask stands for x[i]. Maxima
+     * ignore NaN and are -INFINITY of nothing; e^-INFINITY is 0, also where top is that.
+     * Error of each e^d: 2^-21 * (1 + |d|/8) of it. NaN and +INFINITY make the sum NaN,
+     * and the rest too if it has them. */
+    void (*tally)(size_t n, const float *x, uint64_t mask, struct tally *t);
     /* Weighted rows, for pooling. acc [E] += sum_j p[j] * v_j, v_j = v + j*ld: one chain
      * of multiply-adds over j per element that begins with acc, so that cutting the run
      * anywhere gives the same bits.

@@ -1,7 +1,6 @@
 #include "model/tasks/model.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 struct exec model_exec(const struct seq_model *m, struct seq_worker *w,
@@ -158,19 +157,4 @@ enum err_code model_pass(const struct seq_model *m, struct exec *x,
         return err_set(err, ERR_BUG, "arena too small for hidden rows");
     enum err_code code = n->ops->forward(n, &batch->net, NET_ONE, h, x, err);
     return code == ERR_OK && each ? model_logits(m, x, B, h, each, arg, err) : code;
-}
-
-double log_sum_exp(const struct kernels *k, size_t V, float *logits, double *scale)
-{
-    float max = -INFINITY;
-    for (size_t i = 0; i < V; i++)
-        max = logits[i] > max ? logits[i] : max;
-    for (size_t i = 0; i < V; i++)
-        logits[i] -= max;
-    k->exp(V, logits);
-    double sum = 0;
-    for (size_t i = 0; i < V; i++)
-        sum += logits[i];
-    *scale = 1 / sum;
-    return (double)max + log(sum);
 }

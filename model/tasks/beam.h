@@ -31,7 +31,7 @@ void top_offer(struct top *t, int32_t id, float logit);
 /* A word begun: its tokens, its text without the blank before it. */
 struct beam_item {
     double logprob;
-    size_t parent; /* index of the item it was made from, in the level before */
+    size_t parent; /* the caller's: what it was made from */
     size_t n_tokens, n_bytes;
     int32_t tokens[SEQ_WORD_TOKENS];
     bool blank; /* its first token begins with one */

@@ -1,5 +1,6 @@
 #include "model/tasks/beam.h"
 #include "model/tasks/continuation.h"
+#include "model/tasks/forecast.h"
 #include "model/tasks/model.h"
 #include "model/tasks/prefixes.h"
 #include "model/tasks/sample.h"
@@ -193,17 +194,15 @@ static float log_share(double logit, double total)
 }
 
 /* Puts the log probabilities of id and of the n_top best, to `best` [n_top], into the
- * token. Overwrites the row. */
-static void tell_row(const struct step *s, float *logits, int32_t id, size_t n_top,
+ * token. */
+static void tell_row(const struct step *s, const float *logits, int32_t id, size_t n_top,
                      struct seq_generated_token *token, struct seq_logprob *best)
 {
-    size_t V = s->m->info.vocab;
     struct top top = {.cap = n_top};
-    double scale, own = logits[id];
-    for (size_t i = 0; i < V && n_top > 0; i++)
-        top_offer(&top, (int32_t)i, logits[i]);
-    double total = log_sum_exp(s->m->net->k, V, logits, &scale);
-    token->chosen = (struct seq_logprob){.id = id, .logprob = log_share(own, total)};
+    const struct forecast_query q = {.parts = WORD_PARTS};
+    double total = forecast_read(s->m, logits, &q, n_top > 0 ? &top : NULL).total;
+    token->chosen =
+        (struct seq_logprob){.id = id, .logprob = log_share(logits[id], total)};
     token->n_top = top.n;
     token->top = n_top > 0 ? best : NULL;
     for (size_t i = 0; i < top.n; i++)

@@ -2,7 +2,6 @@
 #include "model/tasks/model.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static void pass_hidden(void *arg, size_t seq, size_t layer, size_t first, size_t n,
                         size_t D, const float *h)
@@ -23,8 +22,7 @@ static void pass_row(void *arg, size_t seq, size_t layer, size_t head, size_t qu
 /* ---- a pass ---------------------------------------------------------------------- */
 
 struct log_row {
-    const struct kernels *k;
-    size_t V;
+    const struct seq_model *m;
     float *to; /* [V] */
 };
 
@@ -32,11 +30,9 @@ static void take_logs(void *arg, size_t r, float *logits)
 {
     (void)r;
     const struct log_row *row = arg;
-    double scale;
-    memcpy(row->to, logits, row->V * sizeof *logits);
-    double all = log_sum_exp(row->k, row->V, logits, &scale);
-    for (size_t i = 0; i < row->V; i++)
-        row->to[i] = (float)(row->to[i] - all);
+    double all = log_sum_exp(row->m, logits);
+    for (size_t i = 0; i < row->m->info.vocab; i++)
+        row->to[i] = (float)(logits[i] - all);
 }
 
 /* Models without a classifier; next [V] may be NULL, the last row is then thrown away. */
@@ -49,7 +45,7 @@ static enum err_code trace_rows(const struct seq_model *m, struct seq_worker *w,
     if (code != ERR_OK)
         return code;
     struct exec x = model_exec(m, w, trace);
-    struct log_row row = {m->net->k, m->info.vocab, next};
+    struct log_row row = {m, next};
     size_t mark = arena_mark(&w->tmp);
     struct batch batch;
     code = batch_texts(&batch, &w->tmp, 1, &tokens, err);

@@ -104,8 +104,8 @@ enum err_code model_pass(const struct seq_model *m, struct exec *x,
                          void (*each)(void *arg, size_t r, float *logits), void *arg,
                          struct err *err) MUST_CHECK;
 
-/* Turns logits [V] into exp(logit - max) in place; returns log(sum of exp), so that
- * log p(i) = logit_i - that. *scale gets 1 / sum, so that p(i) = row[i] * scale. */
-double log_sum_exp(const struct kernels *k, size_t V, float *logits, double *scale);
+/* The log of the sum of e^logit over logits [V]: log p(i) = logit_i - that. See
+ * forecast.h. */
+double log_sum_exp(const struct seq_model *m, const float *logits);
 
 #endif

@@ -1,19 +1,28 @@
 #include "model/nets/cache.h"
-#include "model/tasks/beam.h"
+#include "model/tasks/forecast.h"
 #include "model/tasks/model.h"
 #include "model/tasks/reading.h"
 
 #include <math.h>
 #include <string.h>
 
-/* The search for whole words, level by level: an item of level l is a word begun with l
- * tokens. Feeding its last token gives the probability that a border follows (the word is
- * complete) and the ways to go on. An item's probability only falls as it grows, so the
- * search ends when no unfinished item is better than the worst finished word kept. All
- * requests of a batch take each step together, in one ragged pass.
+/* The search for whole words. An item is a word begun with some tokens. Feeding its last
+ * one gives the probability that a border follows (the word is complete) and the ways to
+ * go on. An item's probability only falls as it grows, so the best items are fed first,
+ * a few at a time, and the search ends when no unfinished item is better than the worst
+ * finished word kept. All requests of a batch take each step together, in one ragged
+ * pass; what a request feeds depends on nothing but itself.
  *
  * Where a word is one token, which masked and WordLevel models are asked for, the words
- * are those of the first level, and nothing is fed after the text. */
+ * are those that begin, and nothing is fed after the text. */
+
+/* Items fed at a time: so many rows take little longer than one, since either way all
+ * weights are read once. */
+enum { STEP_ITEMS = 4 };
+
+/* Items that were fed: their states, as long as something may go on from them. */
+enum { STATES_MAX = 2 * BEAM_MAX, FROM_ROOT = STATES_MAX };
+
 struct search {
     const struct seq_model *model;
     const struct seq_next_request *request;
@@ -21,9 +30,13 @@ struct search {
     size_t pick;                    /* the token that the prediction is read from */
     bool with_blank, without_blank; /* how the first token of a word may begin */
     bool shows_blank;               /* whether the word's text does */
-    struct beam now, next;          /* items to feed, and their children */
-    struct seq_state *root;         /* the text itself; NULL if nothing goes on from it */
-    struct seq_state *states[2][BEAM_MAX]; /* of `now`, and of the level before */
+    size_t width;                   /* beginnings that one item adds at most */
+    struct beam open;       /* items to be fed; `parent` is a state or FROM_ROOT */
+    struct seq_state *root; /* the text itself; NULL if nothing goes on from it */
+    struct seq_state *states[STATES_MAX]; /* 2 * width of them are used */
+    struct beam_item now[STEP_ITEMS];     /* being fed, */
+    size_t n_now, to[STEP_ITEMS];         /* each to the state `to` */
+    size_t n_fed;
 };
 
 static bool one_token(const struct seq_model *m)
@@ -34,7 +47,7 @@ static bool one_token(const struct seq_model *m)
 /* What a struct search itself takes, in tokens of a small model. */
 enum { SEARCH_TOKENS = 8 };
 
-/* Unfinished words that are followed at the same time. */
+/* Beginnings that a search takes of the ways to go on from one. */
 static size_t search_width(const struct seq_model *m, size_t top_k)
 {
     size_t width = 2 * top_k < 16 ? 16 : 2 * top_k;
@@ -71,16 +84,15 @@ static bool extend(const struct search *s, const struct beam_item *parent, int32
     return fits_prefix(s->request, child->bytes, child->n_bytes);
 }
 
-static bool may_begin(const struct search *s, int32_t id)
+/* How words begin, as a set of parts. */
+static unsigned beginnings(const struct search *s)
 {
-    switch ((enum word_part)s->model->words.part[id]) {
-    case PART_BEGIN:
-        return s->with_blank || s->model->info.word_level;
-    case PART_INNER:
-        return s->without_blank;
-    default:
-        return false;
-    }
+    unsigned parts = 0;
+    if (s->with_blank || s->model->info.word_level)
+        parts |= 1U << PART_BEGIN;
+    if (s->without_blank)
+        parts |= 1U << PART_INNER;
+    return parts;
 }
 
 /* True if the item can stand as it is: a word, with the whole prefix. */
@@ -106,66 +118,100 @@ static void finish(struct search *s, const struct beam_item *item, double border
     result_offer(s->result, q->top_k, &p);
 }
 
-/* First tokens, from the logits after the text. */
-static void seed(struct search *s, float *logits)
+/* True if the search has all the words it wants, and none is less probable. */
+static bool too_late(const struct search *s, double logprob)
 {
-    const struct seq_model *m = s->model;
-    struct top top = {.cap = s->next.cap};
-    struct beam_item item;
-    bool whole = one_token(m);
-    for (size_t id = 0; id < m->info.vocab; id++)
-        if (may_begin(s, (int32_t)id) && top_wants(&top, logits[id]) &&
-            extend(s, NULL, (int32_t)id, &item) && (!whole || is_whole(s, &item)))
-            top_offer(&top, (int32_t)id, logits[id]);
-    double scale, total = log_sum_exp(m->net->k, m->info.vocab, logits, &scale);
-    for (size_t i = 0; i < top.n; i++) {
-        if (!extend(s, NULL, top.id[i], &item))
+    const struct seq_next_result *r = s->result;
+    return r->n == s->request->top_k && logprob <= r->at[r->n - 1].logprob;
+}
+
+/* The ways to go on from an item, or (NULL) to begin. */
+struct ways {
+    const struct search *search;
+    const struct beam_item *item;
+};
+
+static bool is_way(void *arg, int32_t id)
+{
+    const struct ways *w = arg;
+    struct beam_item child;
+    return extend(w->search, w->item, id, &child) &&
+           (!one_token(w->search->model) || is_whole(w->search, &child));
+}
+
+static void open_ways(struct search *s, const struct beam_item *item, size_t state,
+                      const struct top *top, double total)
+{
+    struct beam_item child;
+    for (size_t i = 0; i < top->n; i++) {
+        double logprob = (item ? item->logprob : 0) + top->logit[i] - total;
+        if (too_late(s, logprob) || !extend(s, item, top->id[i], &child))
             continue;
-        item.logprob = top.logit[i] - total;
-        beam_offer(&s->next, &item);
+        child.logprob = logprob;
+        child.parent = state;
+        beam_offer(&s->open, &child);
     }
+}
+
+/* First tokens, from the logits after the text. */
+static void seed(struct search *s, const float *logits)
+{
+    struct top top = {.cap = s->width};
+    struct ways ways = {s, NULL};
+    struct forecast_query q = {.parts = beginnings(s), .takes = is_way, .arg = &ways};
+    struct forecast f = forecast_read(s->model, logits, &q, &top);
+    open_ways(s, NULL, FROM_ROOT, &top, f.total);
 }
 
 /* What follows item `index` of `now`: a border, or tokens that make it longer. */
-static void grow(struct search *s, size_t index, float *logits)
+static void grow(struct search *s, size_t index, const float *logits)
 {
-    const struct seq_model *m = s->model;
-    const struct beam_item *item = &s->now.at[index];
-    size_t V = m->info.vocab;
-    struct top top = {.cap = s->next.cap};
-    struct beam_item child;
-    for (size_t id = 0; id < V; id++) {
-        unsigned char part = m->words.part[id];
-        if ((part == PART_INNER || part == PART_SUFFIX) && top_wants(&top, logits[id]) &&
-            extend(s, item, (int32_t)id, &child))
-            top_offer(&top, (int32_t)id, logits[id]);
-    }
-    double scale, border = 0;
-    double total = log_sum_exp(m->net->k, V, logits, &scale);
-    for (size_t id = 0; id < V; id++)
-        if (m->words.part[id] == PART_BORDER || m->words.part[id] == PART_BEGIN)
-            border += logits[id];
-    finish(s, item, fmin(1, border * scale));
-    for (size_t i = 0; i < top.n; i++) {
-        if (!extend(s, item, top.id[i], &child))
-            continue;
-        child.logprob = item->logprob + top.logit[i] - total;
-        child.parent = index;
-        beam_offer(&s->next, &child);
-    }
+    const struct beam_item *item = &s->now[index];
+    struct top top = {.cap = s->width};
+    struct ways ways = {s, item};
+    struct forecast_query q = {
+        .parts = 1U << PART_INNER | 1U << PART_SUFFIX, .takes = is_way, .arg = &ways};
+    struct forecast f = forecast_read(s->model, logits, &q, &top);
+    finish(s, item, fmin(1, f.rest));
+    open_ways(s, item, s->to[index], &top, f.total);
 }
 
-/* Children become the items to feed; those that can't win any more are dropped. */
-static void descend(struct search *s)
+/* ---- what to feed ---------------------------------------------------------------- */
+
+/* A state that nothing goes on from; FROM_ROOT if there is none. */
+static size_t free_state(const struct search *s)
 {
-    const struct seq_next_result *r = s->result;
-    s->now.n = 0;
-    for (size_t i = 0; i < s->next.n; i++) {
-        if (r->n == s->request->top_k && s->next.at[i].logprob <= r->at[r->n - 1].logprob)
-            break; /* best first: the rest is worse */
-        s->now.at[s->now.n++] = s->next.at[i];
+    bool used[STATES_MAX + 1] = {0};
+    for (size_t i = 0; i < s->open.n; i++)
+        used[s->open.at[i].parent] = true;
+    for (size_t i = 0; i < s->n_now; i++)
+        used[s->now[i].parent] = used[s->to[i]] = true;
+    size_t at = 0, n = 2 * s->width;
+    while (at < n && used[at])
+        at++;
+    return at < n ? at : FROM_ROOT;
+}
+
+/* Takes the best of the open items, and drops those that can't win any more. Where states
+ * run short the worst ones give way. */
+static void take_items(struct search *s)
+{
+    struct beam *open = &s->open;
+    s->n_now = 0;
+    while (open->n > 0 && too_late(s, open->at[open->n - 1].logprob))
+        open->n--;
+    while (open->n > 0 && s->n_now < STEP_ITEMS &&
+           s->n_fed < SEQ_WORD_TOKENS * s->width) {
+        size_t to = free_state(s);
+        if (to == FROM_ROOT) {
+            open->n--;
+            continue;
+        }
+        s->now[s->n_now] = open->at[0];
+        s->to[s->n_now++] = to;
+        s->n_fed++;
+        memmove(open->at, open->at + 1, --open->n * sizeof *open->at);
     }
-    s->next.n = 0;
 }
 
 /* ---- passes over all requests ---------------------------------------------------- */
@@ -181,16 +227,15 @@ struct pass {
     struct row *rows; /* one per sequence of the batch */
 };
 
-static void best_tokens(struct search *s, float *logits)
+static void best_tokens(struct search *s, const float *logits)
 {
     const struct seq_model *m = s->model;
     struct top top = {.cap = s->request->top_k};
-    for (size_t id = 0; id < m->info.vocab; id++)
-        top_offer(&top, (int32_t)id, logits[id]);
-    double scale, total = log_sum_exp(m->net->k, m->info.vocab, logits, &scale);
+    struct forecast_query q = {.parts = WORD_PARTS};
+    struct forecast f = forecast_read(m, logits, &q, &top);
     for (size_t i = 0; i < top.n; i++) {
         struct seq_prediction *p = &s->result->at[s->result->n++];
-        *p = (struct seq_prediction){.logprob = top.logit[i] - total, .n_tokens = 1};
+        *p = (struct seq_prediction){.logprob = top.logit[i] - f.total, .n_tokens = 1};
         p->tokens[0] = top.id[i];
         size_t n;
         const char *bytes = seq_predicted_bytes(m, top.id[i], &n);
@@ -245,23 +290,21 @@ static size_t rows_bytes(const struct seq_model *m, size_t B)
     return arena_byte_cost(B * sizeof(struct row)) + model_pass_bytes(m, B, B, 1);
 }
 
-/* The state of item i of a search at this level: a copy of its parent's. */
-static enum err_code take_state(struct search *s, size_t level, size_t i, struct err *err)
+/* The state that item i is fed to: a copy of what it goes on from. */
+static enum err_code take_state(struct search *s, size_t i, struct err *err)
 {
-    struct seq_state **own = &s->states[level % 2][i];
-    size_t parent = s->now.at[i].parent;
-    const struct seq_state *from =
-        level == 0 ? s->root : s->states[(level + 1) % 2][parent];
+    struct seq_state **own = &s->states[s->to[i]];
+    size_t parent = s->now[i].parent;
     if (!*own) {
         enum err_code code = seq_state_new(s->model, own, err);
         if (code != ERR_OK)
             return code;
     }
-    return seq_state_copy(*own, from, err);
+    return seq_state_copy(*own, parent == FROM_ROOT ? s->root : s->states[parent], err);
 }
 
-/* Feeds the last token of every item of every search: B items in all. */
-static enum err_code feed_items(struct search *all, size_t n, size_t B, size_t level,
+/* Feeds the last token of every item that was taken: B items in all. */
+static enum err_code feed_items(struct search *all, size_t n, size_t B,
                                 struct seq_worker *w, struct err *err)
 {
     const struct seq_model *m = all->model;
@@ -276,13 +319,13 @@ static enum err_code feed_items(struct search *all, size_t n, size_t B, size_t l
     code = batch_init(&batch, tmp, B, B, err);
     size_t b = 0;
     for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < all[i].now.n && code == ERR_OK; j++, b++) {
-            const struct beam_item *item = &all[i].now.at[j];
-            code = take_state(&all[i], level, j, err);
+        for (size_t j = 0; j < all[i].n_now && code == ERR_OK; j++, b++) {
+            const struct beam_item *item = &all[i].now[j];
+            code = take_state(&all[i], j, err);
             if (code != ERR_OK)
                 return code;
             batch_ids(&batch, &item->tokens[item->n_tokens - 1], 1,
-                      all[i].states[level % 2][j]->net);
+                      all[i].states[all[i].to[j]]->net);
             pass.rows[b] = (struct row){&all[i], j};
         }
     }
@@ -295,23 +338,21 @@ static enum err_code search_words(struct search *all, size_t n, struct seq_worke
 {
     enum err_code code = read_texts(all, n, w, err);
     arena_rewind(&w->tmp, 0);
-    for (size_t level = 0; level < SEQ_WORD_TOKENS && code == ERR_OK; level++) {
-        size_t B = 0;
-        for (size_t i = 0; i < n; i++) {
-            descend(&all[i]);
-            B += all[i].now.n;
-        }
-        if (B == 0)
-            break;
-        if (!one_token(all->model)) {
-            code = feed_items(all, n, B, level, w, err);
-            arena_rewind(&w->tmp, 0);
-            continue;
-        }
+    if (one_token(all->model)) {
         for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < all[i].now.n; j++)
-                finish(&all[i], &all[i].now.at[j], 1);
-        break;
+            for (size_t j = 0; j < all[i].open.n; j++)
+                finish(&all[i], &all[i].open.at[j], 1);
+        return code;
+    }
+    for (size_t B = 1; B > 0 && code == ERR_OK;) {
+        B = 0;
+        for (size_t i = 0; i < n; i++) {
+            take_items(&all[i]);
+            B += all[i].n_now;
+        }
+        if (B > 0)
+            code = feed_items(all, n, B, w, err);
+        arena_rewind(&w->tmp, 0);
     }
     return code;
 }
@@ -360,17 +401,16 @@ static enum err_code search_init(struct search *s, const struct seq_model *m,
     if (code != ERR_OK)
         return code;
     look_around(s);
-    s->now.cap = s->next.cap = search_width(m, q->top_k);
+    s->width = search_width(m, q->top_k);
+    s->open.cap = BEAM_MAX;
     return stateful ? seq_state_new(m, &s->root, err) : ERR_OK;
 }
 
 static void search_done(struct search *s)
 {
     seq_state_free(s->root);
-    for (size_t i = 0; i < BEAM_MAX; i++) {
-        seq_state_free(s->states[0][i]);
-        seq_state_free(s->states[1][i]);
-    }
+    for (size_t i = 0; i < STATES_MAX; i++)
+        seq_state_free(s->states[i]);
 }
 
 const char *seq_predicted_bytes(const struct seq_model *m, int32_t id, size_t *n)

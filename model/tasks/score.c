@@ -4,8 +4,7 @@
 
 /* Rows of one chunk: row r predicts the token that follows it. */
 struct targets {
-    const struct kernels *k;
-    size_t V;
+    const struct seq_model *m;
     const int32_t *next; /* [R] */
     double *logprob;     /* [R] */
 };
@@ -13,8 +12,7 @@ struct targets {
 static void score_row(void *arg, size_t r, float *logits)
 {
     const struct targets *t = arg;
-    double scale, own = logits[t->next[r]];
-    t->logprob[r] = own - log_sum_exp(t->k, t->V, logits, &scale);
+    t->logprob[r] = logits[t->next[r]] - log_sum_exp(t->m, logits);
 }
 
 static size_t score_bytes(const struct seq_model *m)
@@ -38,8 +36,7 @@ static enum err_code score_chunk(const struct seq_model *m, struct exec *x,
         return err_set(err, ERR_BUG, "arena too small to score");
     struct net_batch batch = {.B = 1, .starts = starts, .ids = ids, .states = &state};
     enum err_code code = n->ops->forward(n, &batch, NET_ALL, h, x, err);
-    struct targets t = {
-        .k = n->k, .V = m->info.vocab, .next = ids + 1, .logprob = logprob};
+    struct targets t = {.m = m, .next = ids + 1, .logprob = logprob};
     if (code == ERR_OK)
         code = model_logits(m, x, n_targets, h, score_row, &t, err);
     arena_rewind(x->tmp, mark);

@@ -101,6 +101,12 @@ static void fill_parts(const struct tokenizer *tok, size_t V, unsigned char *par
     }
 }
 
+static void fill_masks(size_t V, struct words *w)
+{
+    for (size_t id = 0; id < V; id++)
+        w->mask[id / WORDS_BLOCK][w->part[id]] |= (uint64_t)1 << id % WORDS_BLOCK;
+}
+
 /* How the word at the end of the text begins: false for a PART_BEGIN; true where the
  * tokenizer doesn't know the word at all. */
 static enum err_code probe(const struct words *w, const struct tokenizer *tok,
@@ -117,9 +123,11 @@ enum err_code words_init(struct words *w, const struct tokenizer *tok, size_t V,
                          struct err *err)
 {
     w->part = mem_zero(V, 1);
-    if (!w->part)
+    w->mask = mem_zero(V / WORDS_BLOCK + 1, sizeof *w->mask);
+    if (!w->part || !w->mask)
         return err_set(err, ERR_NOMEM, "out of memory: word table");
     fill_parts(tok, V, w->part);
+    fill_masks(V, w);
     enum err_code code = probe(w, tok, "a", &w->bare_start, err);
     return code == ERR_OK ? probe(w, tok, "(a", &w->bare_inside, err) : code;
 }
@@ -127,5 +135,6 @@ enum err_code words_init(struct words *w, const struct tokenizer *tok, size_t V,
 void words_done(struct words *w)
 {
     mem_free(w->part);
+    mem_free(w->mask);
     *w = (struct words){0};
 }

@@ -390,6 +390,16 @@ static void run_softmax(void *arg)
     c->k->softmax(KEYS, c->y);
 }
 
+static void run_tally(void *arg)
+{
+    struct row_case *c = arg;
+    struct tally t;
+    for (size_t i = 0; i < WIDTH; i += KERNELS_COLUMNS) {
+        c->k->tally(KERNELS_COLUMNS, c->x + i, 0x5555555555555555, &t);
+        c->y[i] = (float)t.rest;
+    }
+}
+
 static void run_weigh(void *arg)
 {
     struct row_case *c = arg;
@@ -449,6 +459,7 @@ static void bench_rows(const struct kernels *k)
         double flops;
     } rows[] = {
         {"softmax 128", run_softmax, 0},
+        {"tally 768", run_tally, 0},
         {"weigh 128x64", run_weigh, 2.0 * KEYS * HEAD},
         {"layer_norm 768", run_layer_norm, 0},
         {"rms_norm 768", run_rms_norm, 0},

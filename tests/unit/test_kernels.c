@@ -542,6 +542,68 @@ START_TEST(softmax_rows_are_right_and_sum_to_one)
 }
 END_TEST
 
+/* x [n] under a mask, of which `low` may be -INFINITY. */
+static void check_tally(const struct kernels *k, size_t n, float low, float high)
+{
+    struct fence x = random_array(n, low, high);
+    uint64_t mask = next_random() & next_random();
+    for (size_t i = 0; i < n && n > 2; i += 5)
+        x.at[i] = -INFINITY;
+    float top = -INFINITY, best = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        top = fmaxf(top, x.at[i]);
+        if (mask >> i & 1)
+            best = fmaxf(best, x.at[i]);
+    }
+    double sum = 0, rest = 0, error = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = isinf(top) ? -INFINITY : (double)x.at[i] - (double)top, e = exp(d);
+        sum += e;
+        rest += mask >> i & 1 ? 0 : e;
+        error += isinf(d) ? 0 : 0x1p-21 * (1 - d / 8) * e + 0x1p-126;
+    }
+    struct tally t;
+    k->tally(n, x.at, mask, &t);
+    require(t.top == top && t.best == best, "top", n, (double)t.best, (double)best);
+    require(fabs(t.sum - sum) <= error, "sum", n, t.sum, sum);
+    require(fabs(t.rest - rest) <= error, "rest", n, t.rest, rest);
+    fence_free(&x);
+}
+
+START_TEST(tallies_are_within_their_bounds)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t n = 0; n <= KERNELS_COLUMNS; n++)
+        for (size_t i = 0; i < 20; i++) {
+            check_tally(k, n, -5, 5);
+            check_tally(k, n, -120, 40);
+            check_tally(k, n, -1e30f, 1e30f);
+        }
+}
+END_TEST
+
+START_TEST(a_tally_of_what_is_no_number)
+{
+    const struct kernels *k = variant(_i);
+    struct tally t;
+    float x[KERNELS_COLUMNS] = {0};
+    x[3] = NAN;
+    x[40] = 2;
+    k->tally(KERNELS_COLUMNS, x, (uint64_t)1 << 3, &t);
+    ck_assert(t.top == 2 && t.best == -INFINITY && isnan(t.sum) && !isnan(t.rest));
+    k->tally(KERNELS_COLUMNS, x, (uint64_t)1 << 40, &t);
+    ck_assert(t.top == 2 && t.best == 2 && isnan(t.sum) && isnan(t.rest));
+    x[3] = INFINITY;
+    k->tally(KERNELS_COLUMNS, x, ~(uint64_t)0, &t);
+    ck_assert(t.top == INFINITY && t.best == INFINITY && isnan(t.sum));
+    for (size_t i = 0; i < KERNELS_COLUMNS; i++)
+        x[i] = -INFINITY;
+    k->tally(KERNELS_COLUMNS, x, 1, &t);
+    ck_assert(t.top == -INFINITY && t.best == -INFINITY);
+    ck_assert(t.sum == 0 && t.rest == 0);
+}
+END_TEST
+
 START_TEST(softmax_handles_masks_and_nan)
 {
     const struct kernels *k = variant(_i);
@@ -725,6 +787,8 @@ static Suite *kernels_suite(void)
     tcase_add_loop_test(each, weigh_is_one_chain_however_the_run_is_cut, 0, n);
     tcase_add_loop_test(each, softmax_rows_are_right_and_sum_to_one, 0, n);
     tcase_add_loop_test(each, softmax_handles_masks_and_nan, 0, n);
+    tcase_add_loop_test(each, tallies_are_within_their_bounds, 0, n);
+    tcase_add_loop_test(each, a_tally_of_what_is_no_number, 0, n);
     tcase_add_loop_test(each, layer_norm_is_within_its_bound, 0, n);
     tcase_add_loop_test(each, layer_norm_without_bias_has_a_bias_of_zero, 0, n);
     tcase_add_loop_test(each, rms_norm_is_within_its_bound, 0, n);
