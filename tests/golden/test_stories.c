@@ -1,7 +1,8 @@
 /* A trained model of another project in the Llama layout (8 heads on 4 key heads), if it
  * lies beside the checkout in ../shared/cases/stories260K: its tokens, logits, one
- * attention map and a story told greedily are those of reference.json, which an
- * independent program computed. */
+ * attention map and a story told greedily, by the net and by seq_generate, are those of
+ * reference.json, which an independent program computed. */
+#include "model/seq.h"
 #include "model/text/tokenizer.h"
 #include "tests/suite.h"
 #include "tests/unit/fixture.h"
@@ -151,6 +152,45 @@ static void check_tokens(struct story *s)
     tokenizer_free(t);
 }
 
+static struct seq_generated finish(const struct seq_model *m, struct seq_worker *w,
+                                   struct seq_generation *g)
+{
+    struct seq_generated r = {0};
+    struct err err = {0};
+    while (r.finish == SEQ_FINISH_NOT) {
+        ck_assert_int_eq(seq_generate(m, w, 1, &g, &err), ERR_OK);
+        seq_generation_view(g, &r);
+    }
+    return r;
+}
+
+/* The story as a client asks for it. */
+static void check_generated(const struct story *s, const char *cpu)
+{
+    const json_t *want = recorded(s, "greedy_ids_from_bos");
+    const char *told = json_string_value(recorded(s, "greedy_text"));
+    struct seq_load_options load = {.cpu = cpu};
+    struct seq_generate_options opt = {.max_tokens = json_array_size(want) - 1};
+    struct seq_model *m = NULL;
+    struct seq_worker *w = NULL;
+    struct seq_generation *g = NULL;
+    struct err err = {0};
+    int32_t bos = (int32_t)number_at(want, 0);
+    ck_assert_msg(seq_model_load(FOLDER, &load, &m, &err) == ERR_OK, "%s", err.msg);
+    ck_assert_int_eq(seq_worker_new(NULL, &w, &err), ERR_OK);
+    ck_assert_int_eq(seq_generation_new(m, &bos, 1, &opt, &g, &err), ERR_OK);
+    struct seq_generated r = finish(m, w, g);
+    ck_assert_int_eq(r.finish, SEQ_FINISH_LENGTH);
+    ck_assert_uint_eq(r.n_tokens, opt.max_tokens);
+    for (size_t i = 0; i < r.n_tokens; i++)
+        ck_assert_int_eq(r.tokens[i].chosen.id, (int32_t)number_at(want, i + 1));
+    ck_assert_uint_eq(r.n_text, strlen(told));
+    ck_assert_mem_eq(r.text, told, r.n_text);
+    seq_generation_free(g);
+    seq_worker_free(w);
+    seq_model_unref(m);
+}
+
 START_TEST(a_trained_model_tells_the_recorded_story)
 {
     struct story s = {0};
@@ -167,6 +207,7 @@ START_TEST(a_trained_model_tells_the_recorded_story)
         loaded_open(&l, FOLDER, kernels_get(*name));
         check_logits(&l, &s);
         check_greedy(&l, &s);
+        check_generated(&s, *name);
         loaded_close(&l);
     }
     json_decref(s.want);
