@@ -47,6 +47,7 @@ void kern_avx2_attention_fill(struct kernels *k); /* on top of it: those */
 void kern_avx512_fill(struct kernels *k);      /* the product, on avx2's packed layout */
 void kern_avx512_bf16_fill(struct kernels *k); /* it with bf16 weights; needs BF16 */
 void kern_avx512_matmul(const struct matrix *w, const struct product *p);
+void kern_avx512_cells_fill(struct kernels *k);     /* recurrent cells */
 void kern_avx512_functions_fill(struct kernels *k); /* GELUs, layer norm */
 void kern_avx512_attention_fill(struct kernels *k); /* tiles and softmax */
 void kern_int8_fill(struct kernels *k);             /* int8 products, in plain C */

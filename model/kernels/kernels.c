@@ -43,14 +43,14 @@ static void fill_avx512_bf16(struct kernels *k)
 static const struct variant {
     const char *name;
     bool (*runs_here)(void);
-    void (*layers[9])(struct kernels *k); /* up to the first NULL */
+    void (*layers[10])(struct kernels *k); /* up to the first NULL */
 } variants[] = {
 #ifdef __x86_64__
     {"avx512",
      has_avx512,
      {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill, kern_avx512_fill,
-      fill_avx512_bf16, fill_avx512_int8, kern_avx512_attention_fill,
-      kern_avx512_functions_fill}},
+      fill_avx512_bf16, fill_avx512_int8, kern_avx512_cells_fill,
+      kern_avx512_attention_fill, kern_avx512_functions_fill}},
     {"avx2", has_avx2, {kern_avx2_fill, kern_avx2_int8_fill, kern_avx2_attention_fill}},
 #endif
     {"blas", kern_blas_runs_here, {kern_portable_fill, kern_blas_fill}},

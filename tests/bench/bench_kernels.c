@@ -450,6 +450,22 @@ static void run_lstm_hard(void *arg)
     c->k->lstm_hard(WIDTH, 0.2f, c->y, c->x, c->w);
 }
 
+static void run_gru(void *arg)
+{
+    struct row_case *c = arg;
+    for (size_t i = 0; i < 3 * WIDTH; i++)
+        c->y[i] = c->keys[i];
+    c->k->gru(WIDTH, c->y, c->keys, c->x);
+}
+
+static void run_gru_hard(void *arg)
+{
+    struct row_case *c = arg;
+    for (size_t i = 0; i < 3 * WIDTH; i++)
+        c->y[i] = c->keys[i];
+    c->k->gru_hard(WIDTH, 0.2f, c->y, c->keys, c->x);
+}
+
 static void bench_rows(const struct kernels *k)
 {
     static struct row_case ours, ref;
@@ -467,6 +483,8 @@ static void bench_rows(const struct kernels *k)
         {"mul 768", run_mul, 0},
         {"lstm 768", run_lstm, 0},
         {"lstm_hard 768", run_lstm_hard, 0},
+        {"gru 768", run_gru, 0},
+        {"gru_hard 768", run_gru_hard, 0},
     };
     for (size_t i = 0; i < KEYS * HEAD; i++)
         ours.keys[i] = 8 * ((float)(i * 2654435761u % 4096) / 4096 - 0.5f);
