@@ -4,8 +4,9 @@
 
 #include <string.h>
 
-/* Products reach their full speed well below this many rows, and scratch stays small. */
-enum { CHUNK_ROWS = 512 };
+/* Products reach their full speed well below this many rows, and what a chunk of steps
+ * writes is still in the caches when they read it. */
+enum { CHUNK_ROWS = 128 };
 
 size_t lineup_floats(size_t B)
 {
