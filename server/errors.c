@@ -9,6 +9,7 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
     [PROBLEM_JSON] = {400, "invalid_request_error", "invalid_json"},
     [PROBLEM_FIELD] = {400, "invalid_request_error", "invalid_field"},
     [PROBLEM_TASK] = {422, "invalid_request_error", "unsupported_task"},
+    [PROBLEM_NO_ATTENTION] = {422, "invalid_request_error", "no_attention"},
     [PROBLEM_ORIGIN] = {403, "invalid_request_error", "origin_not_allowed"},
     [PROBLEM_ROUTE] = {404, "invalid_request_error", "not_found"},
     [PROBLEM_MODEL] = {404, "invalid_request_error", "model_not_found"},

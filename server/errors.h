@@ -17,6 +17,7 @@ enum problem {
     PROBLEM_JSON,          /* 400 not JSON, not an object */
     PROBLEM_FIELD,         /* 400 a field is unknown, missing or of the wrong type */
     PROBLEM_TASK,          /* 422 that model does not serve this task */
+    PROBLEM_NO_ATTENTION,  /* 422 that model has no attention maps */
     PROBLEM_ORIGIN,        /* 403 a page of another origin */
     PROBLEM_ROUTE,         /* 404 no such path */
     PROBLEM_MODEL,         /* 404 no such model */

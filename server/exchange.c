@@ -8,7 +8,10 @@
 #include "server/clock.h"
 #include "server/log.h"
 
-enum { OVERSHOOT = 4 }; /* a body this many times too long is not read to its end */
+enum {
+    OVERSHOOT = 4,          /* a body this many times too long is not read to its end */
+    AHEAD_BYTES = 64 * 1024 /* of parts that wait for their client, before the job does */
+};
 
 /* 16 hexadecimal digits; neighbours look unlike each other (splitmix64). */
 static void make_id(struct exchange_shared *h, char out[EXCHANGE_ID_BYTES])
@@ -79,7 +82,8 @@ struct exchange *exchange_new(struct exchange_shared *shared,
     x->shared = shared;
     x->start_us = clock_us();
     x->path = path;
-    x->times = (struct metrics_times){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    x->times = (struct metrics_times){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+                                      UINT64_MAX};
     snprintf(x->method, sizeof x->method, "%s", head->method);
     if (guard_request_id(head->id))
         snprintf(x->id, sizeof x->id, "%s", head->id);
@@ -99,10 +103,13 @@ void exchange_unref(struct exchange *x)
 {
     if (atomic_fetch_sub(&x->refs, 1) != 1)
         return;
+    if (x->job && x->job->paused) /* others are counted by the scheduler */
+        metrics_abandoned(x->shared->server->metrics);
     if (x->job)
         x->job->kind->free(x->job);
     exchange_free_body(x);
     reply_done(&x->reply);
+    buf_done(&x->parts);
     pthread_mutex_destroy(&x->lock);
     mem_free(x->path);
     mem_free(x);
@@ -272,24 +279,96 @@ static void end_of_job(struct exchange *x, const struct job *job)
     }
 }
 
+/* What the log and the metrics want to know of a finished job. */
+static void take_figures(struct exchange *x, const struct job *job)
+{
+    if (job->end == JOB_RAN) {
+        x->times.tokenize_us = job->tokenize_us;
+        x->times.compute_us = job->compute_us;
+    }
+    x->n_texts = job->n_texts;
+    x->n_tokens = job->n_tokens;
+    x->n_generated = job->n_generated;
+    x->batch = job->batch;
+    if (job->err.code == ERR_OK)
+        metrics_tokens(x->shared->server->metrics, x->n_texts, x->n_tokens,
+                       x->n_generated);
+}
+
 void exchange_take_job(struct exchange *x, struct job *take_job)
 {
     x->times.queue_us = take_job->queue_us;
-    if (take_job->end == JOB_RAN) {
-        x->times.tokenize_us = take_job->tokenize_us;
-        x->times.compute_us = take_job->compute_us;
-    }
-    x->n_texts = take_job->n_texts;
-    x->n_tokens = take_job->n_tokens;
-    x->batch = take_job->batch;
+    take_figures(x, take_job);
     if (take_job->err.code == ERR_OK) {
-        metrics_tokens(x->shared->server->metrics, x->n_texts, x->n_tokens);
         x->reply = take_job->reply;
         take_job->reply = (struct reply){0};
     } else {
         end_of_job(x, take_job);
     }
     take_job->kind->free(take_job);
+}
+
+/* ---- replies in parts ------------------------------------------------------------ */
+
+/* Moves the part behind those that wait. The two buffers change places if none does, so
+ * that a client who keeps up costs no allocation. */
+static void append_part_locked(struct exchange *x, struct buf *part)
+{
+    size_t waiting = x->parts.n - x->n_sent;
+    if (waiting == 0) {
+        struct buf sent = x->parts;
+        x->parts = *part;
+        *part = sent;
+    } else {
+        memmove(x->parts.at, x->parts.at + x->n_sent, waiting);
+        x->parts.n = waiting;
+        buf_put(&x->parts, part->at, part->n);
+    }
+    x->n_sent = 0;
+    buf_clear(part);
+}
+
+void exchange_take_part_locked(struct exchange *x, struct job *job)
+{
+    if (!x->begun) {
+        x->begun = true;
+        x->reply = job->reply;
+        x->reply.body = (struct buf){0};
+        x->times.queue_us = job->queue_us;
+        x->times.tokenize_us = job->tokenize_us;
+        x->times.first_us = clock_us() - x->start_us;
+    }
+    append_part_locked(x, &job->reply.body);
+    job->paused = x->parts.n > AHEAD_BYTES;
+}
+
+size_t exchange_next_locked(struct exchange *x, char *to, size_t max)
+{
+    size_t n = x->parts.n - x->n_sent;
+    if (n > max)
+        n = max;
+    if (n)
+        memcpy(to, x->parts.at + x->n_sent, n);
+    x->n_sent += n;
+    return n;
+}
+
+/* Needs no lock: with the job nobody is left who would use what is under it. */
+void exchange_end_parts(struct exchange *x, struct job *take_job)
+{
+    take_figures(x, take_job);
+    if (take_job->err.code == ERR_OK) {
+        append_part_locked(x, &take_job->reply.body);
+    } else {
+        end_of_job(x, take_job);
+        struct buf error = x->reply.body;
+        if (x->reply.fixed)
+            error = (struct buf){.at = (char *)x->reply.fixed, .n = x->reply.fixed_n};
+        take_job->kind->put_error(&x->parts, &error);
+    }
+    take_job->kind->free(take_job);
+    x->ended = true;
+    x->times.total_us = clock_us() - x->start_us;
 }
 
 /* ---- the record ------------------------------------------------------------------ */
@@ -318,11 +397,14 @@ static void log_request(const struct exchange *x, bool complete)
         json_write_key_string(&w, "model", x->model);
         json_write_key_uint(&w, "texts", x->n_texts);
         json_write_key_uint(&w, "tokens", x->n_tokens);
+        if (x->n_generated)
+            json_write_key_uint(&w, "generated", x->n_generated);
         json_write_key_uint(&w, "batch", x->batch);
     }
     write_ms(&w, "queue_ms", x->times.queue_us);
     write_ms(&w, "tokenize_ms", x->times.tokenize_us);
     write_ms(&w, "compute_ms", x->times.compute_us);
+    write_ms(&w, "first_ms", x->times.first_us);
     write_ms(&w, "total_ms", x->times.total_us);
     json_write_key_uint(&w, "bytes_in", x->bytes_in);
     json_write_key_uint(&w, "bytes_out", x->bytes_out);
@@ -335,6 +417,8 @@ void exchange_record(struct exchange *x, bool complete)
 {
     const struct server *s = x->shared->server;
     const struct route *route = x->match.route;
+    if (x->status && x->times.total_us == UINT64_MAX) /* left in the middle of it */
+        x->times.total_us = clock_us() - x->start_us;
     if (x->status)
         metrics_request(s->metrics, route ? (size_t)(route - s->routes) : s->n_routes,
                         x->status, &x->times);

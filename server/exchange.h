@@ -1,7 +1,11 @@
 /* Exchange: one request and its reply, as far as they need no libmicrohttpd.
  *
  * The HTTP thread of the request's connection owns it. While a job is out, the job holds
- * a second reference; `job` and `suspended` are then under the lock. */
+ * a second reference; `suspended` and what follows it are then under the lock.
+ *
+ * A job may send its reply in parts (job.h, progress). The first one brings the head;
+ * from then on parts wait here for the connection to take them, a bounded number of
+ * bytes: beyond that the job is paused, and pushed again when all of them are sent. */
 #ifndef SERVER_EXCHANGE_H
 #define SERVER_EXCHANGE_H
 
@@ -62,14 +66,19 @@ struct exchange {
     size_t bytes_in, bytes_out;
     struct metrics_times times;
     const char *model; /* name, of the registry */
-    size_t n_texts, n_tokens, batch;
+    size_t n_texts, n_tokens, n_generated, batch;
 
     atomic_int refs;
     atomic_bool gone; /* the client closed its side while we were waiting */
 
     pthread_mutex_t lock;
     bool suspended;  /* under lock from here on */
-    struct job *job; /* finished, to be answered */
+    struct job *job; /* finished, to be answered; or paused */
+    /* A reply in parts: the first came, the last came; what is here, how much of it is
+     * sent. */
+    bool begun, ended;
+    struct buf parts;
+    size_t n_sent;
 };
 
 /* The head of a request as the client sent it; NULL = not given. */
@@ -103,6 +112,15 @@ void exchange_refuse_err(struct exchange *x, const struct err *err);
 
 /* Moves what the job has made into x->reply, and frees the job. */
 void exchange_take_job(struct exchange *x, struct job *take_job);
+
+/* A part of the reply, from the job that computes it; the first time x->reply becomes its
+ * head. Pauses the job if the client is behind. */
+void exchange_take_part_locked(struct exchange *x, struct job *job);
+/* Copies at most `max` bytes of what waits to be sent; 0 if nothing does. */
+size_t exchange_next_locked(struct exchange *x, char *to, size_t max);
+/* The job of a reply in parts is finished: its last part, or its error, is put behind the
+ * others, and the job freed. */
+void exchange_end_parts(struct exchange *x, struct job *take_job);
 
 /* "queue;dur=0.1, ...": the value of the Server-Timing header. */
 enum { EXCHANGE_TIMING_BYTES = 160 };

@@ -26,6 +26,7 @@ enum {
     ACCEPT_ROUNDS = 1000,     /* MHD takes a few connections per round */
     SETTLE_US = 50000,        /* requests on the wire when a stop is asked for */
     WAKE_MS = 1000,           /* an idle loop looks around this often */
+    PART_BYTES = 8 * 1024,    /* copied at once, of a reply in parts over HTTP/1.0 */
     LAST_US = 1000000         /* for what a client sent before it closed its side */
 };
 
@@ -81,7 +82,8 @@ static void add_cors(struct exchange *x, struct MHD_Response *r)
     MHD_add_response_header(r, "Access-Control-Allow-Origin",
                             header(x->connection, "Origin"));
     MHD_add_response_header(r, "Access-Control-Expose-Headers",
-                            "Server-Timing, X-Request-Id, Retry-After");
+                            "Server-Timing, X-Request-Id, Retry-After, "
+                            "Inference-Header-Content-Length");
     if (strcmp(x->method, "OPTIONS") == 0) {
         MHD_add_response_header(r, "Access-Control-Allow-Methods", x->match.allow);
         MHD_add_response_header(r, "Access-Control-Allow-Headers",
@@ -94,7 +96,7 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
 {
     const struct reply *reply = &x->reply;
     bool cached = false;
-    char number[16], timing[EXCHANGE_TIMING_BYTES];
+    char number[24], timing[EXCHANGE_TIMING_BYTES];
     if (x->status != 204 && x->status != 304)
         MHD_add_response_header(r, "Content-Type",
                                 reply->content_type ? reply->content_type
@@ -116,8 +118,19 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
         snprintf(number, sizeof number, "%u", reply->retry_after_s);
         MHD_add_response_header(r, "Retry-After", number);
     }
+    if (reply->inference_header_n) {
+        snprintf(number, sizeof number, "%zu", reply->inference_header_n);
+        MHD_add_response_header(r, "Inference-Header-Content-Length", number);
+    }
     if (reply->close || atomic_load(&x->loop->http->quiesce))
         MHD_add_response_header(r, "Connection", "close");
+}
+
+/* When the client must have read n more bytes. */
+static uint64_t reader_deadline(const struct exchange *x, size_t n)
+{
+    return clock_us() + (uint64_t)x->shared->options->idle_timeout_s * 1000000u +
+           n * 1000000u / SLOWEST_READER;
 }
 
 /* Hands x->reply to MHD, which takes the body. */
@@ -143,8 +156,7 @@ static enum MHD_Result send_reply(struct exchange *x)
         return MHD_NO;
     add_headers(x, r);
     deadlines_set(x->shared->deadlines, x->watch, WATCH_REPLY,
-                  clock_us() + (uint64_t)x->shared->options->idle_timeout_s * 1000000u +
-                      x->bytes_out * 1000000u / SLOWEST_READER);
+                  reader_deadline(x, x->bytes_out));
     enum MHD_Result result = MHD_queue_response(x->connection, x->status, r);
     MHD_destroy_response(r);
     return result;
@@ -152,40 +164,69 @@ static enum MHD_Result send_reply(struct exchange *x)
 
 /* ---- jobs ------------------------------------------------------------------------ */
 
+static void suspend_locked(struct exchange *x)
+{
+    MHD_suspend_connection(x->connection);
+    x->suspended = true;
+}
+
+static void resume_locked(struct exchange *x)
+{
+    if (!x->suspended)
+        return;
+    x->suspended = false;
+    MHD_resume_connection(x->connection);
+}
+
 /* Called by a worker or the timer. The connection is suspended from before the job was
- * pushed until exactly here. */
+ * pushed until here, or until the first part of its reply. */
 static void finish(void *arg, struct job *take_job)
 {
     struct exchange *x = arg;
     struct loop *l = x->loop;
     pthread_mutex_lock(&x->lock);
     x->job = take_job;
-    if (x->suspended) {
-        x->suspended = false;
-        MHD_resume_connection(x->connection);
-    }
+    resume_locked(x);
     pthread_mutex_unlock(&x->lock);
     exchange_unref(x);
     wake(l);
 }
 
-/* The socket stays open while the connection is suspended, and only the owner of the job,
- * who asks this, can end that. */
+/* Called by a worker. */
+static void progress(void *arg, struct job *job)
+{
+    struct exchange *x = arg;
+    pthread_mutex_lock(&x->lock);
+    exchange_take_part_locked(x, job);
+    resume_locked(x);
+    pthread_mutex_unlock(&x->lock);
+    wake(x->loop);
+}
+
+/* The socket stays open while the connection is suspended, and until the first part only
+ * the owner of the job, who asks this, can end that. From then on x->gone tells, set by
+ * the timer or by on_completed: the number may be another connection's by now. */
 static bool abandoned(void *arg)
 {
     struct exchange *x = arg;
-    return deadlines_hung_up(x->fd);
+    pthread_mutex_lock(&x->lock);
+    bool begun = x->begun;
+    pthread_mutex_unlock(&x->lock);
+    return !begun && deadlines_hung_up(x->fd);
+}
+
+static enum problem refusal(const struct err *err)
+{
+    return err->code == ERR_LIMIT ? PROBLEM_QUEUE_FULL : PROBLEM_STOPPING;
 }
 
 static void push_failed(struct exchange *x, struct job *job, const struct err *err)
 {
     job->kind->free(job);
     atomic_fetch_sub(&x->refs, 1);
-    exchange_refuse(x, err->code == ERR_LIMIT ? PROBLEM_QUEUE_FULL : PROBLEM_STOPPING,
-                    err->msg);
+    exchange_refuse(x, refusal(err), err->msg);
     pthread_mutex_lock(&x->lock);
-    x->suspended = false;
-    MHD_resume_connection(x->connection);
+    resume_locked(x);
     pthread_mutex_unlock(&x->lock);
 }
 
@@ -194,6 +235,7 @@ static enum MHD_Result submit(struct exchange *x, struct job *job)
     const struct exchange_shared *shared = x->shared;
     struct err err = {0};
     job->finish = finish;
+    job->progress = progress;
     job->abandoned = abandoned;
     job->arg = x;
     job->gone = &x->gone;
@@ -201,8 +243,7 @@ static enum MHD_Result submit(struct exchange *x, struct job *job)
     x->model = job->model ? job->model->name : NULL;
     deadlines_wait(shared->deadlines, x->watch, &x->gone);
     pthread_mutex_lock(&x->lock);
-    MHD_suspend_connection(x->connection);
-    x->suspended = true;
+    suspend_locked(x);
     pthread_mutex_unlock(&x->lock);
     atomic_fetch_add(&x->refs, 1);
     if (scheduler_push(shared->server->scheduler, job, &err) != ERR_OK)
@@ -210,13 +251,103 @@ static enum MHD_Result submit(struct exchange *x, struct job *job)
     return MHD_YES;
 }
 
+/* ---- replies in parts ------------------------------------------------------------ */
+
+/* The client has read what there was: its paused job goes on, or the server stops. */
+static void push_again(struct exchange *x, struct job *job)
+{
+    struct err err = {0};
+    atomic_fetch_add(&x->refs, 1);
+    if (scheduler_push(x->shared->server->scheduler, job, &err) == ERR_OK)
+        return;
+    atomic_fetch_sub(&x->refs, 1);
+    job->err = err;
+    job->end = JOB_STOPPED;
+    exchange_end_parts(x, job);
+}
+
+enum next { NEXT_PART, NEXT_JOB, NEXT_END, NEXT_FAILED, NEXT_LATER };
+
+/* What is there to send, or what happens next; later: the connection is suspended. */
+static enum next take_next(struct exchange *x, char *to, size_t max, size_t *n,
+                           struct job **job)
+{
+    enum next next = NEXT_LATER;
+    pthread_mutex_lock(&x->lock);
+    *n = exchange_next_locked(x, to, max);
+    *job = *n ? NULL : x->job;
+    if (x->parts.failed)
+        next = NEXT_FAILED;
+    else if (*n)
+        next = NEXT_PART;
+    else if (x->job)
+        next = NEXT_JOB;
+    else if (x->ended)
+        next = NEXT_END;
+    else
+        suspend_locked(x);
+    if (next == NEXT_JOB)
+        x->job = NULL;
+    pthread_mutex_unlock(&x->lock);
+    return next;
+}
+
+/* libmicrohttpd asks for more. Who reads too slowly is cut off like other readers. */
+static ssize_t next_part(void *cls, uint64_t at, char *to, size_t max)
+{
+    struct exchange *x = cls;
+    struct deadlines *d = x->shared->deadlines;
+    struct job *job;
+    enum next next;
+    size_t n;
+    (void)at;
+    while ((next = take_next(x, to, max, &n, &job)) == NEXT_JOB)
+        if (job->paused)
+            push_again(x, job);
+        else
+            exchange_end_parts(x, job);
+    switch (next) {
+    case NEXT_PART:
+        x->bytes_out += n;
+        deadlines_set(d, x->watch, WATCH_REPLY, reader_deadline(x, n));
+        return (ssize_t)n;
+    case NEXT_LATER:
+        deadlines_wait(d, x->watch, &x->gone);
+        return 0;
+    case NEXT_END:
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    case NEXT_JOB:
+    case NEXT_FAILED:
+        break;
+    }
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+/* The head goes out; next_part sends the rest. */
+static enum MHD_Result send_parts(struct exchange *x)
+{
+    struct MHD_Response *r = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, PART_BYTES, next_part, x, NULL);
+    if (!r)
+        return MHD_NO;
+    x->status = x->reply.status ? x->reply.status : 200;
+    add_headers(x, r);
+    enum MHD_Result result = MHD_queue_response(x->connection, x->status, r);
+    MHD_destroy_response(r);
+    return result;
+}
+
 /* After the resume: the job's reply becomes ours. */
 static enum MHD_Result answer_job(struct exchange *x)
 {
     pthread_mutex_lock(&x->lock);
-    struct job *job = x->job;
-    x->job = NULL;
+    bool begun = x->begun;
+    struct job *job = begun ? NULL : x->job;
+    if (job)
+        x->job = NULL;
     pthread_mutex_unlock(&x->lock);
+    if (begun)
+        return send_parts(x);
     if (job) /* else push_failed has made the reply */
         exchange_take_job(x, job);
     return send_reply(x);
@@ -334,6 +465,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
         return;
     *con_cls = NULL;
     uint64_t idle_us = (uint64_t)x->shared->options->idle_timeout_s * 1000000u;
+    atomic_store(&x->gone, true); /* its job may still run, and send parts */
     note_late(x);
     deadlines_set(x->shared->deadlines, x->watch, WATCH_HEADERS,
                   clock_us() + (deadlines_hung_up(x->fd) ? LAST_US : idle_us));

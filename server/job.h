@@ -30,6 +30,10 @@ struct job_kind {
      * all when w is told to stop (base/breaks.h). */
     void (*run)(struct job **jobs, size_t n, struct seq_worker *w);
     void (*free)(struct job *job); /* the whole struct, its reply included */
+    /* Of kinds that send parts (progress, below): puts an error that came behind the
+     * first part into the reply's text, as its end. `error` is an error reply's body. Any
+     * thread; NULL of other kinds. */
+    void (*put_error)(struct buf *to, const struct buf *error);
 };
 
 /* How a job ended. */
@@ -40,12 +44,14 @@ struct job {
     const struct job_kind *kind;
     const struct model *model;
     size_t cost; /* about how many tokens it has; batches are cut by their sum */
+    size_t rows; /* about how many it adds to a batch (seq_info, full_rows); 0: as cost */
 
     /* set by kind->run */
     struct reply reply;
     struct err err; /* code ERR_OK: reply is good */
     uint64_t tokenize_us, compute_us;
-    size_t n_texts, n_tokens; /* for the log and the metrics */
+    size_t n_texts, n_tokens; /* read; for the log and the metrics */
+    size_t n_generated;       /* tokens written */
     /* There is more to do: the job is queued again, as if it came now, with the cost that
      * run has left in it, and run is called again, with whatever else waits by then. That
      * is how sequences that grow token by token join and leave a batch at every step. It
@@ -53,12 +59,18 @@ struct job {
      * each run; with an error it means nothing. */
     bool again;
 
+    /* Set by progress: the client is behind, no more parts for now. The job then does not
+     * run again; it is finished as it is, and pushed once more when its parts are sent.
+     */
+    bool paused;
+
     /* set by the HTTP side before the job is pushed */
     void (*finish)(void *arg,
                    struct job *take_job); /* any worker or the timer, no locks */
     /* Called by run when reply.body holds a part that may be sent already: takes the body
-     * away; the first time also the head (status, content type, headers), after which an
-     * error can only be told inside the body. NULL: nobody wants parts. No locks. */
+     * away and leaves an empty one; the first time also the head (status, content type,
+     * headers), after which an error can only be told inside the body. May set `paused`.
+     * NULL: nobody wants parts. No locks. */
     void (*progress)(void *arg, struct job *job);
     bool (*abandoned)(void *arg); /* asked before a batch: nobody waits for it any more */
     void *arg;

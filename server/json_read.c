@@ -1,6 +1,7 @@
 #include "server/json_read.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -101,32 +102,54 @@ static enum err_code wrong_element(const struct json_field *f, size_t i,
 }
 
 /* One block: the array, then the bytes of all strings. */
-static enum err_code read_texts(const struct json_field *f, const json_t *v, void *out,
-                                struct err *err)
+static enum err_code copy_texts(const struct json_field *f, const json_t *list,
+                                struct json_texts *texts, struct err *err)
 {
-    struct json_texts *texts = out;
-    if (!json_is_array(v))
-        return wrong_type(f->name, "a list of strings", v, err);
-    size_t n = json_array_size(v), bytes = 0;
-    if (check_length(f, n, err) != ERR_OK)
-        return err->code;
+    size_t n = json_array_size(list), bytes = 0;
     for (size_t i = 0; i < n; i++) {
-        const json_t *s = json_array_get(v, i);
+        const json_t *s = json_array_get(list, i);
         if (!json_is_string(s))
             return wrong_element(f, i, "a string", s, err);
         bytes += json_string_length(s) + 1;
     }
-    struct json_text *list = mem_alloc(1, n * sizeof *list + bytes + 1);
-    if (!list)
+    struct json_text *copy = mem_alloc(1, n * sizeof *copy + bytes + 1);
+    if (!copy)
         return no_memory(f, err);
-    char *to = (char *)(list + n);
+    char *to = (char *)(copy + n);
     for (size_t i = 0; i < n; i++) {
-        const json_t *s = json_array_get(v, i);
-        list[i] = (struct json_text){to, json_string_length(s)};
-        memcpy(to, json_string_value(s), list[i].n + 1);
-        to += list[i].n + 1;
+        const json_t *s = json_array_get(list, i);
+        copy[i] = (struct json_text){to, json_string_length(s)};
+        memcpy(to, json_string_value(s), copy[i].n + 1);
+        to += copy[i].n + 1;
     }
-    *texts = (struct json_texts){list, n};
+    *texts = (struct json_texts){copy, n};
+    return ERR_OK;
+}
+
+static enum err_code read_texts(const struct json_field *f, const json_t *v, void *out,
+                                struct err *err)
+{
+    if (!json_is_array(v))
+        return wrong_type(f->name, "a list of strings", v, err);
+    if (check_length(f, json_array_size(v), err) != ERR_OK)
+        return err->code;
+    return copy_texts(f, v, out, err);
+}
+
+static enum err_code read_text_or_texts(const struct json_field *f, const json_t *v,
+                                        void *out, struct err *err)
+{
+    if (json_is_array(v))
+        return read_texts(f, v, out, err);
+    if (!json_is_string(v))
+        return wrong_type(f->name, "a string or a list of strings", v, err);
+    size_t n = json_string_length(v);
+    struct json_text *one = mem_alloc(1, sizeof *one + n + 1);
+    if (!one)
+        return no_memory(f, err);
+    *one = (struct json_text){(char *)(one + 1), n};
+    memcpy(one->at, json_string_value(v), n + 1);
+    *(struct json_texts *)out = (struct json_texts){one, 1};
     return ERR_OK;
 }
 
@@ -236,17 +259,228 @@ static enum err_code read_ints(const struct json_field *f, const json_t *v, void
     return ERR_OK;
 }
 
+static enum err_code read_ids(const struct json_field *f, const json_t *v, void *out,
+                              struct err *err)
+{
+    return json_is_array(v) ? read_ints(f, v, out, err)
+                            : wrong_type(f->name, "a list of integers", v, err);
+}
+
+static enum err_code read_pairs(const struct json_field *f, const json_t *v, void *out,
+                                struct err *err)
+{
+    if (!json_is_array(v))
+        return wrong_type(f->name, "a list of pairs of integers", v, err);
+    size_t n = json_array_size(v);
+    if (check_length(f, n, err) != ERR_OK)
+        return err->code;
+    int64_t *list = mem_alloc(2 * n + 1, sizeof *list);
+    if (!list)
+        return no_memory(f, err);
+    for (size_t i = 0; i < 2 * n; i++) {
+        const json_t *pair = json_array_get(v, i / 2), *e = json_array_get(pair, i % 2);
+        if (json_array_size(pair) != 2 || !json_is_integer(e)) {
+            mem_free(list);
+            return wrong_element(f, i / 2, "a list of two integers", pair, err);
+        }
+        list[i] = json_integer_value(e);
+    }
+    *(struct json_ints *)out = (struct json_ints){.at = list, .n = 2 * n};
+    return ERR_OK;
+}
+
+/* ---- prompts --------------------------------------------------------------------- */
+
+static const char PROMPT_FORMS[] =
+    "a string, a list of strings, a list of token ids or a list of such lists";
+
+/* Whether `v` has the form of one prompt that is no string. */
+static bool is_ids(const json_t *v)
+{
+    return json_is_array(v) && !json_is_string(json_array_get(v, 0)) &&
+           !json_is_array(json_array_get(v, 0));
+}
+
+/* The list at `path` into ids. */
+static enum err_code copy_ids(const char *path, const json_t *list, int32_t *ids,
+                              struct err *err)
+{
+    size_t n = json_array_size(list);
+    char element[ERR_PARAM_BYTES];
+    if (n == 0)
+        return err_param(err, ERR_INPUT, path, "\"%s\" must have at least one token",
+                         path);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *id = json_array_get(list, i);
+        json_int_t value = json_integer_value(id);
+        snprintf(element, sizeof element, "%s[%zu]", path, i);
+        if (!json_is_integer(id))
+            return wrong_type(element, "a token id", id, err);
+        if (value < 0 || value > INT32_MAX)
+            return err_param(err, ERR_INPUT, element, "\"%s\" is no token id", element);
+        ids[i] = (int32_t)value;
+    }
+    return ERR_OK;
+}
+
+/* How many bytes of a block the prompt needs behind its struct. */
+static size_t prompt_bytes(const json_t *v)
+{
+    return json_is_string(v) ? json_string_length(v) + 1
+                             : json_array_size(v) * sizeof(int32_t);
+}
+
+static enum err_code copy_prompt(const char *path, const json_t *v, char *to,
+                                 struct json_prompt *prompt, struct err *err)
+{
+    *prompt = (struct json_prompt){0};
+    if (json_is_array(v)) {
+        prompt->ids = (int32_t *)(void *)to;
+        prompt->n_ids = json_array_size(v);
+        return copy_ids(path, v, prompt->ids, err);
+    }
+    prompt->text = (struct json_text){to, json_string_length(v)};
+    memcpy(to, json_string_value(v), prompt->text.n + 1);
+    return ERR_OK;
+}
+
+/* One block: the array, then what each prompt holds. All are texts, or all are ids, so
+ * that ids stand where int32_t may stand. */
+static enum err_code copy_prompts(const struct json_field *f, const json_t *list,
+                                  struct json_prompts *prompts, struct err *err)
+{
+    size_t n = json_array_size(list), bytes = 0;
+    bool texts = json_is_string(json_array_get(list, 0));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = json_array_get(list, i);
+        if (texts ? !json_is_string(v) : !json_is_array(v))
+            return wrong_element(f, i, texts ? "a string" : "a list of token ids", v,
+                                 err);
+        bytes += prompt_bytes(v);
+    }
+    struct json_prompt *at = mem_alloc(1, n * sizeof *at + bytes);
+    if (!at)
+        return no_memory(f, err);
+    char *to = (char *)(at + n);
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; i < n && code == ERR_OK; i++) {
+        const json_t *v = json_array_get(list, i);
+        char path[ERR_PARAM_BYTES];
+        snprintf(path, sizeof path, "%s[%zu]", f->name, i);
+        code = copy_prompt(path, v, to, &at[i], err);
+        to += prompt_bytes(v);
+    }
+    if (code != ERR_OK) {
+        mem_free(at);
+        return code;
+    }
+    *prompts = (struct json_prompts){at, n, true};
+    return ERR_OK;
+}
+
+static enum err_code read_prompts(const struct json_field *f, const json_t *v, void *out,
+                                  struct err *err)
+{
+    struct json_prompts *prompts = out;
+    if (!json_is_string(v) && !json_is_array(v))
+        return wrong_type(f->name, PROMPT_FORMS, v, err);
+    if (json_is_array(v) && json_array_size(v) == 0)
+        return check_length(f, 0, err);
+    if (json_is_array(v) && !is_ids(v))
+        return check_length(f, json_array_size(v), err) == ERR_OK
+                   ? copy_prompts(f, v, prompts, err)
+                   : err->code;
+    struct json_prompt *one = mem_alloc(1, sizeof *one + prompt_bytes(v));
+    if (!one)
+        return no_memory(f, err);
+    if (copy_prompt(f->name, v, (char *)(one + 1), one, err) != ERR_OK) {
+        mem_free(one);
+        return err->code;
+    }
+    *prompts = (struct json_prompts){.at = one, .n = 1};
+    return ERR_OK;
+}
+
+/* ---- maps ------------------------------------------------------------------------ */
+
+/* Digits only, and none to spare: "7" and "07" would be the same key. -1: no key. */
+static int64_t parse_key(const char *key)
+{
+    enum { DIGITS = 10 }; /* of INT32_MAX */
+    int64_t value = 0;
+    size_t n = strlen(key);
+    if (n == 0 || n > DIGITS || strspn(key, "0123456789") != n || (n > 1 && *key == '0'))
+        return -1;
+    for (; *key; key++)
+        value = value * 10 + (*key - '0');
+    return value <= INT32_MAX ? value : -1;
+}
+
+static enum err_code read_entry(const struct json_field *f, const char *key,
+                                const json_t *v, struct json_number_entry *entry,
+                                struct err *err)
+{
+    char path[ERR_PARAM_BYTES];
+    int64_t id = parse_key(key);
+    snprintf(path, sizeof path, "%s.%.40s", f->name, key);
+    if (id < 0)
+        return err_param(err, ERR_INPUT, path, "\"%.40s\" in \"%s\" is no token id", key,
+                         f->name);
+    if (!json_is_number(v))
+        return wrong_type(path, "a number", v, err);
+    *entry = (struct json_number_entry){(int32_t)id, json_number_value(v)};
+    return check_range(f, path, entry->value, err);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct json_number_entry *x = a, *y = b;
+    return (x->key > y->key) - (x->key < y->key);
+}
+
+static enum err_code read_number_map(const struct json_field *f, const json_t *v,
+                                     void *out, struct err *err)
+{
+    struct json_number_map *map = out;
+    const char *key;
+    json_t *value;
+    size_t n = json_object_size(v), i = 0;
+    if (!json_is_object(v))
+        return wrong_type(f->name, "an object", v, err);
+    if (n > f->most)
+        return err_param(err, ERR_LIMIT, f->name,
+                         "\"%s\" has %zu entries, at most %zu go", f->name, n, f->most);
+    if (n == 0)
+        return ERR_OK;
+    struct json_number_entry *at = mem_alloc(n, sizeof *at);
+    if (!at)
+        return no_memory(f, err);
+    json_object_foreach((json_t *)v, key, value)
+    {
+        if (read_entry(f, key, value, &at[i++], err) != ERR_OK) {
+            mem_free(at);
+            return err->code;
+        }
+    }
+    qsort(at, n, sizeof *at, compare_entries);
+    *map = (struct json_number_map){at, n};
+    return ERR_OK;
+}
+
+/* ---- the object ------------------------------------------------------------------ */
+
 typedef enum err_code (*read_fn)(const struct json_field *f, const json_t *v, void *out,
                                  struct err *err);
 
+/* OBJECT is not among them: its members are read where it stands. */
 static const read_fn READERS[] = {
-    [JSON_FIELD_TEXT] = read_text, [JSON_FIELD_TEXTS] = read_texts,
-    [JSON_FIELD_INT] = read_int,   [JSON_FIELD_NUMBER] = read_number,
-    [JSON_FIELD_BOOL] = read_bool, [JSON_FIELD_CHOICE] = read_choice,
-    [JSON_FIELD_INTS] = read_ints,
+    [JSON_FIELD_TEXT] = read_text,       [JSON_FIELD_TEXTS] = read_texts,
+    [JSON_FIELD_INT] = read_int,         [JSON_FIELD_NUMBER] = read_number,
+    [JSON_FIELD_BOOL] = read_bool,       [JSON_FIELD_CHOICE] = read_choice,
+    [JSON_FIELD_INTS] = read_ints,       [JSON_FIELD_TEXT_OR_TEXTS] = read_text_or_texts,
+    [JSON_FIELD_IDS] = read_ids,         [JSON_FIELD_PAIRS] = read_pairs,
+    [JSON_FIELD_PROMPTS] = read_prompts, [JSON_FIELD_NUMBER_MAP] = read_number_map,
 };
-
-/* ---- the object ------------------------------------------------------------------ */
 
 static enum err_code unknown_field(const char *key, const struct json_field *fields,
                                    size_t n, struct err *err)
@@ -282,6 +516,27 @@ static enum err_code check_names(json_t *object, const struct json_field *fields
     return ERR_OK;
 }
 
+/* Its own fields, all of them without memory of their own; param becomes a path. */
+static enum err_code read_members(const struct json_field *f, json_t *v, void *out,
+                                  struct err *err)
+{
+    if (!json_is_object(v))
+        return wrong_type(f->name, "an object", v, err);
+    enum err_code code = check_names(v, f->members, f->n_members, err);
+    for (size_t i = 0; i < f->n_members && code == ERR_OK; i++) {
+        const struct json_field *m = &f->members[i];
+        const json_t *value = json_object_get(v, m->name);
+        if (value && !json_is_null(value))
+            code = READERS[m->type](m, value, member(m, out), err);
+    }
+    if (code != ERR_OK) {
+        char path[2 * ERR_PARAM_BYTES];
+        snprintf(path, sizeof path, "%s.%s", f->name, err->param);
+        snprintf(err->param, sizeof err->param, "%.*s", ERR_PARAM_BYTES - 1, path);
+    }
+    return code;
+}
+
 static enum err_code read_object(json_t *object, const struct json_field *fields,
                                  size_t n, void *out, struct err *err)
 {
@@ -291,9 +546,11 @@ static enum err_code read_object(json_t *object, const struct json_field *fields
     enum err_code code = check_names(object, fields, n, err);
     for (size_t i = 0; i < n && code == ERR_OK; i++) {
         const struct json_field *f = &fields[i];
-        const json_t *v = json_object_get(object, f->name);
+        json_t *v = json_object_get(object, f->name);
         if (v && !json_is_null(v))
-            code = READERS[f->type](f, v, member(f, out), err);
+            code = f->type == JSON_FIELD_OBJECT
+                       ? read_members(f, v, out, err)
+                       : READERS[f->type](f, v, member(f, out), err);
         else if (f->required)
             code = err_param(err, ERR_FORMAT, f->name, "\"%s\" is missing", f->name);
     }
@@ -351,15 +608,36 @@ void json_read_done(const struct json_field *fields, size_t n_fields, void *out)
 {
     for (size_t i = 0; i < n_fields; i++) {
         void *at = member(&fields[i], out);
-        if (fields[i].type == JSON_FIELD_TEXT) {
+        switch (fields[i].type) {
+        case JSON_FIELD_TEXT:
             mem_free(((struct json_text *)at)->at);
             *(struct json_text *)at = (struct json_text){0};
-        } else if (fields[i].type == JSON_FIELD_TEXTS) {
+            break;
+        case JSON_FIELD_TEXTS:
+        case JSON_FIELD_TEXT_OR_TEXTS:
             mem_free(((struct json_texts *)at)->at);
             *(struct json_texts *)at = (struct json_texts){0};
-        } else if (fields[i].type == JSON_FIELD_INTS) {
+            break;
+        case JSON_FIELD_INTS:
+        case JSON_FIELD_IDS:
+        case JSON_FIELD_PAIRS:
             mem_free(((struct json_ints *)at)->at);
             *(struct json_ints *)at = (struct json_ints){0};
+            break;
+        case JSON_FIELD_PROMPTS:
+            mem_free(((struct json_prompts *)at)->at);
+            *(struct json_prompts *)at = (struct json_prompts){0};
+            break;
+        case JSON_FIELD_NUMBER_MAP:
+            mem_free(((struct json_number_map *)at)->at);
+            *(struct json_number_map *)at = (struct json_number_map){0};
+            break;
+        case JSON_FIELD_INT:
+        case JSON_FIELD_NUMBER:
+        case JSON_FIELD_BOOL:
+        case JSON_FIELD_CHOICE:
+        case JSON_FIELD_OBJECT:
+            break; /* nothing to free */
         }
     }
 }

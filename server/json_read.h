@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 /* What a field is, and the type of the member it is stored in. Members keep what the
- * caller put there when the field is not given (zero them for TEXT, TEXTS, INTS). */
+ * caller put there when the field is not given (zero those that are structs). */
 enum json_type {
     JSON_FIELD_TEXT,   /* struct json_text; min..max bytes (max 0 = any) */
     JSON_FIELD_TEXTS,  /* struct json_texts; list of min..max strings */
@@ -28,8 +28,18 @@ enum json_type {
     JSON_FIELD_NUMBER, /* double; min..max */
     JSON_FIELD_BOOL,   /* bool */
     JSON_FIELD_CHOICE, /* int, the index in `choices` */
-    JSON_FIELD_INTS    /* struct json_ints; list of min..max integers, or the word "all";
+    JSON_FIELD_INTS,   /* struct json_ints; list of min..max integers, or the word "all";
                           or "last", if the row's choices are JSON_ALL_OR_LAST */
+    JSON_FIELD_IDS,    /* struct json_ints; list of min..max integers, no words */
+    JSON_FIELD_PAIRS,  /* struct json_ints of twice as many: list of min..max lists of two
+                          integers */
+    JSON_FIELD_TEXT_OR_TEXTS, /* struct json_texts; a string, or a list of min..max */
+    JSON_FIELD_PROMPTS, /* struct json_prompts; a string, a list of min..max of them, or
+                           lists of token ids in place of strings */
+    JSON_FIELD_NUMBER_MAP, /* struct json_number_map; at most `most` numbers min..max by
+                              keys that are integers 0..INT32_MAX */
+    JSON_FIELD_OBJECT      /* `members`, in the same struct; INT, NUMBER, BOOL and CHOICE
+                              only */
 };
 
 /* n bytes of valid UTF-8, possibly with NUL bytes inside, and a zero behind them. */
@@ -49,6 +59,28 @@ struct json_ints {
     bool all, last; /* which word */
 };
 
+/* A text, or tokens. */
+struct json_prompt {
+    struct json_text text; /* at is NULL: ids were given */
+    int32_t *ids;          /* [n_ids], at least one */
+    size_t n_ids;
+};
+
+struct json_prompts {
+    struct json_prompt *at; /* NULL: not given */
+    size_t n;
+    bool list; /* several could have been given: "prompt[0]" is the first one's path */
+};
+
+/* In the order of keys, each once. */
+struct json_number_map {
+    struct json_number_entry {
+        int32_t key;
+        double value;
+    } * at; /* NULL: not given, or empty */
+    size_t n;
+};
+
 extern const char *const JSON_ALL_OR_LAST[];
 
 struct json_field {
@@ -58,8 +90,11 @@ struct json_field {
     bool required;
     double min, max; /* see enum json_type; lists: number of elements; max 0 = no limit
                         (except INT and NUMBER, which always have both) */
-    const char *const *choices; /* NULL-terminated */
-    const char *help;           /* one sentence for people; openapi.json shows it */
+    size_t most;     /* entries of a map */
+    const char *const *choices;       /* NULL-terminated */
+    const struct json_field *members; /* [n_members] of an object */
+    size_t n_members;
+    const char *help; /* one sentence for people; openapi.json shows it */
 };
 
 /* Makes jansson take its memory from base/mem.h. Once, before the first thread. */

@@ -48,9 +48,9 @@ struct route_metrics {
 };
 
 struct counters {
-    struct histogram queue, tokenize, compute, batch;
+    struct histogram queue, tokenize, compute, first, batch;
     uint64_t rejections[METRICS_REJECTIONS];
-    uint64_t abandoned, texts, tokens;
+    uint64_t abandoned, texts, tokens, generated;
     long connections;
 };
 
@@ -126,14 +126,16 @@ void metrics_request(struct metrics *m, size_t route, unsigned status,
     observe_us(&m->all.queue, times->queue_us);
     observe_us(&m->all.tokenize, times->tokenize_us);
     observe_us(&m->all.compute, times->compute_us);
+    observe_us(&m->all.first, times->first_us);
     pthread_mutex_unlock(&m->lock);
 }
 
-void metrics_tokens(struct metrics *m, size_t n_texts, size_t n_tokens)
+void metrics_tokens(struct metrics *m, size_t n_texts, size_t n_read, size_t n_generated)
 {
     pthread_mutex_lock(&m->lock);
     m->all.texts += n_texts;
-    m->all.tokens += n_tokens;
+    m->all.tokens += n_read;
+    m->all.generated += n_generated;
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -271,7 +273,11 @@ static void put_stages(const struct counters *c, struct buf *out)
     } stages[] = {
         {"seqd_queue_seconds", "Waiting for a worker.", &c->queue},
         {"seqd_tokenize_seconds", "Turning texts into tokens.", &c->tokenize},
-        {"seqd_compute_seconds", "The forward pass of the whole batch.", &c->compute},
+        {"seqd_compute_seconds", "The forward passes of the batches it was in.",
+         &c->compute},
+        {"seqd_first_part_seconds",
+         "From the request's headers to the first part of a reply sent in parts.",
+         &c->first},
     };
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
         put_head(out, stages[i].name, "histogram", stages[i].help);
@@ -287,6 +293,8 @@ static void put_stages(const struct counters *c, struct buf *out)
              "Requests whose client left before their answer was there.", c->abandoned);
     put_uint(out, "seqd_texts_total", "counter", "Texts answered.", c->texts);
     put_uint(out, "seqd_tokens_total", "counter", "Tokens read.", c->tokens);
+    put_uint(out, "seqd_generated_tokens_total", "counter", "Tokens written.",
+             c->generated);
     put_uint(out, "seqd_connections", "gauge", "Open connections.",
              c->connections > 0 ? (uint64_t)c->connections : 0);
 }

@@ -30,6 +30,7 @@ enum metrics_rejection {
 /* What one request took; parts that did not happen are UINT64_MAX. */
 struct metrics_times {
     uint64_t total_us, queue_us, tokenize_us, compute_us;
+    uint64_t first_us; /* to the first part of a reply that is sent in parts */
 };
 
 /* routes is borrowed; index n_routes stands for paths without a route. */
@@ -39,7 +40,7 @@ void metrics_free(struct metrics *m);
 
 void metrics_request(struct metrics *m, size_t route, unsigned status,
                      const struct metrics_times *times);
-void metrics_tokens(struct metrics *m, size_t n_texts, size_t n_tokens);
+void metrics_tokens(struct metrics *m, size_t n_texts, size_t n_read, size_t n_generated);
 void metrics_batch(struct metrics *m, size_t n_jobs);
 void metrics_reject(struct metrics *m, enum metrics_rejection reason);
 void metrics_abandoned(struct metrics *m);

@@ -69,9 +69,13 @@ static const struct option TABLE[] = {
      "texts in one request"},
     {"max-tokens", OPTION_INT, AT(max_tokens), "65536", 1, GIB, NULL,
      "tokens in one request, all texts together"},
+    {"generate-tokens", OPTION_INT, AT(generate_tokens), "262144", 1, GIB, NULL,
+     "tokens of all texts being continued, prompts and what may follow; more are "
+     "answered 429"},
     {"attention-max-values", OPTION_INT, AT(attention_max_values), "1048576", 1, GIB,
      NULL,
-     "numbers in one attention reply; more are answered 413 before any is computed"},
+     "numbers in one attention reply as JSON, in binary 16 times as many; more are "
+     "answered 413 before any is computed"},
     {"state-cache-mb", OPTION_INT, AT(state_cache_mb), "64", 0, 1048576, NULL,
      "MiB for each language model to remember texts by, so that one that has grown costs "
      "its new tokens only; 0 = none"},

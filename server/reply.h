@@ -21,8 +21,10 @@ struct reply {
     struct buf body;          /* owned */
     const char *fixed; /* instead of body: bytes that live as long as the program */
     size_t fixed_n;
-    unsigned retry_after_s; /* 0 = no Retry-After */
-    bool close;             /* close the connection behind it */
+    unsigned retry_after_s;    /* 0 = no Retry-After */
+    size_t inference_header_n; /* JSON bytes in front of tensors, told in the header
+                                  Inference-Header-Content-Length; 0 = there are none */
+    bool close;                /* close the connection behind it */
     /* More headers. Cache-Control is "no-store" unless one of these is a Cache-Control.
      */
     struct reply_header headers[REPLY_HEADERS];

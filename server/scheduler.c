@@ -122,17 +122,23 @@ static size_t next_class_locked(const struct scheduler *s, size_t end)
     return best;
 }
 
-/* Moves the oldest job of a class and all that can run with it to a list; returns how
+/* From so many rows on a batch of the model only gets longer. */
+static size_t full_rows(const struct model *m)
+{
+    return m && m->info && m->info->full_rows ? m->info->full_rows : SIZE_MAX;
+}
+
+/* Moves the oldest job of a class and what pays to run with it to a list; returns how
  * many. */
 static size_t take_batch_locked(struct scheduler *s, size_t class, struct job **batch)
 {
-    size_t n = 0, cost = 0;
+    size_t n = 0, cost = 0, rows = 0;
     struct job **link = &s->queues[class].head;
     const struct job *first = *link;
-    size_t most = s->limits.batch_jobs;
+    size_t most = s->limits.batch_jobs, full = full_rows(first->model);
     if (first->kind->batch_most && first->kind->batch_most < most)
         most = first->kind->batch_most;
-    while (*link && n < most) {
+    while (*link && n < most && rows < full) {
         struct job *job = *link;
         bool fits = n == 0 || job->cost <= s->limits.batch_cost - cost;
         if (job->kind != first->kind || job->model != first->model) {
@@ -142,6 +148,7 @@ static size_t take_batch_locked(struct scheduler *s, size_t class, struct job **
         if (!fits)
             break; /* in order: a long one is not overtaken for ever by short ones */
         cost += job->cost;
+        rows += job->rows ? job->rows : job->cost;
         batch[n++] = unlink_locked(s, class, link);
         if (cost >= s->limits.batch_cost)
             break;
@@ -152,10 +159,15 @@ static size_t take_batch_locked(struct scheduler *s, size_t class, struct job **
 
 enum err_code scheduler_push(struct scheduler *s, struct job *job, struct err *err)
 {
+    bool goes_on = job->paused; /* it was let in before, and has run */
+    job->paused = false;
     job->queued_us = clock_us();
-    job->batch = 0;
+    if (goes_on)
+        job->deadline_us = 0;
+    else
+        job->batch = 0;
     pthread_mutex_lock(&s->lock);
-    bool stopping = s->stopping, full = s->depth >= s->limits.queue_limit;
+    bool stopping = s->stopping, full = !goes_on && s->depth >= s->limits.queue_limit;
     if (!stopping && !full)
         append_locked(s, job);
     pthread_mutex_unlock(&s->lock);
@@ -164,7 +176,7 @@ enum err_code scheduler_push(struct scheduler *s, struct job *job, struct err *e
     if (full)
         return err_set(err, ERR_LIMIT, "%zu requests are waiting already",
                        s->limits.queue_limit);
-    crew_wake(s->crew);
+    crew_wake_one(s->crew);
     return ERR_OK;
 }
 
@@ -410,7 +422,7 @@ static void run_shorter(void *arg)
     if (n == 0)
         return;
     if (run_batch(s, &w->shorter, n))
-        crew_wake(s->crew); /* this worker may not come back to them soon */
+        crew_wake_one(s->crew); /* this worker may not come back to them soon */
     w->paused_us += clock_us() - now;
 }
 
@@ -486,7 +498,7 @@ static void *work(void *arg)
         if (stop)
             break;
         if (more && crew_idle(s->crew))
-            crew_wake(s->crew); /* jobs that run again come back without a push */
+            crew_wake_one(s->crew); /* each push woke one, who may have been the same */
         if (n)
             run_next(w, n);
         else

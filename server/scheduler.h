@@ -1,8 +1,9 @@
 /* Scheduler: a bounded queue of jobs and the threads that compute.
  *
- * A free worker takes the oldest job and with it all waiting jobs of the same kind and
- * model that are about as long, up to a token budget; there is no timer that waits for
- * more. Workers without a batch assist those that have one (base/crew.h).
+ * A free worker takes the oldest job and with it waiting jobs of the same kind and model
+ * that are about as long, as long as a larger batch is a faster one (seq_info, full_rows)
+ * and up to a token budget; there is no timer that waits for more. Workers without a
+ * batch assist those that have one (base/crew.h).
  *
  * Short jobs don't stand behind long ones: each token of a job counts as if it had come a
  * little later, and when all workers are busy, one whose batch is long runs shorter jobs
@@ -36,7 +37,8 @@ enum err_code scheduler_new(const struct scheduler_limits *limits,
                             struct metrics *metrics, struct scheduler **out,
                             struct err *err) MUST_CHECK;
 
-/* Hands a job over. ERR_LIMIT when the queue is full, ERR_STOPPED after scheduler_stop:
+/* Hands a job over, or one that was paused over again: that one is not refused for a full
+ * queue. ERR_LIMIT when the queue is full, ERR_STOPPED after scheduler_stop:
  * the job then still belongs to the caller. Otherwise job->finish is called exactly once.
  */
 enum err_code scheduler_push(struct scheduler *s, struct job *job,

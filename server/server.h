@@ -1,5 +1,5 @@
 /* Server: what every handler may look at. Made by main, fixed before threads start,
- * except the flag at the end. */
+ * except what is atomic at the end. */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
 
@@ -22,7 +22,9 @@ struct server {
     size_t n_routes;
     uint64_t started_us; /* clock_us() at exec */
 
-    atomic_bool ready; /* /readyz: true from listening until a stop is asked for */
+    atomic_bool ready;        /* /readyz: true from listening until a stop is asked for */
+    atomic_size_t generating; /* tokens of texts that are being continued, as they were
+                                 estimated; at most options->generate_tokens */
 };
 
 /* The table of all routes, server/api/routes.c. */

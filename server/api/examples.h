@@ -3,6 +3,7 @@
 #ifndef SERVER_API_EXAMPLES_H
 #define SERVER_API_EXAMPLES_H
 
-extern const char examples_next_word[], examples_sentiment[], examples_attention[];
+extern const char examples_next_word[], examples_sentiment[], examples_attention[],
+    examples_completions[];
 
 #endif

@@ -14,11 +14,11 @@ static const enum problem OF_GET[] = {PROBLEM_METHOD};
 static const enum problem OF_GET_MODEL[] = {PROBLEM_MODEL, PROBLEM_METHOD};
 static const enum problem OF_PROBE[] = {PROBLEM_METHOD, PROBLEM_STOPPING};
 static const enum problem OF_POST[] = {
-    PROBLEM_JSON,     PROBLEM_FIELD,      PROBLEM_TASK,          PROBLEM_FRAMING,
-    PROBLEM_MODEL,    PROBLEM_METHOD,     PROBLEM_SLOW,          PROBLEM_BODY_SIZE,
-    PROBLEM_LIMIT,    PROBLEM_MEDIA_TYPE, PROBLEM_VALUE,         PROBLEM_QUEUE_FULL,
-    PROBLEM_INTERNAL, PROBLEM_NOMEM,      PROBLEM_QUEUE_TIMEOUT, PROBLEM_STOPPING,
-    PROBLEM_ORIGIN,
+    PROBLEM_JSON,     PROBLEM_FIELD,        PROBLEM_TASK,          PROBLEM_FRAMING,
+    PROBLEM_MODEL,    PROBLEM_METHOD,       PROBLEM_SLOW,          PROBLEM_BODY_SIZE,
+    PROBLEM_LIMIT,    PROBLEM_MEDIA_TYPE,   PROBLEM_VALUE,         PROBLEM_QUEUE_FULL,
+    PROBLEM_INTERNAL, PROBLEM_NOMEM,        PROBLEM_QUEUE_TIMEOUT, PROBLEM_STOPPING,
+    PROBLEM_ORIGIN,   PROBLEM_NO_ATTENTION,
 };
 
 static void begin(struct json_writer *w, const char *key)
@@ -101,6 +101,95 @@ static void write_ints(struct json_writer *w, const struct json_field *f)
     json_write_end(w);
 }
 
+static void write_ids(struct json_writer *w, const struct json_field *f)
+{
+    write_type(w, "array", !f->required);
+    write_items(w, "integer");
+    write_lengths(w, f, "minItems", "maxItems");
+}
+
+static void write_pairs(struct json_writer *w, const struct json_field *f)
+{
+    write_type(w, "array", !f->required);
+    begin(w, "items");
+    write_type(w, "array", false);
+    write_items(w, "integer");
+    write_number(w, "minItems", 2);
+    write_number(w, "maxItems", 2);
+    json_write_end(w);
+    write_lengths(w, f, "minItems", "maxItems");
+}
+
+/* One of several forms; each a {"type":...} object. */
+static void write_form(struct json_writer *w, const char *type)
+{
+    json_write_object(w);
+    json_write_key_string(w, "type", type);
+    json_write_end(w);
+}
+
+/* A list of `type`, or of lists of it; the object stays open. */
+static void open_list_form(struct json_writer *w, const char *type, bool of_lists)
+{
+    json_write_object(w);
+    write_type(w, "array", false);
+    if (!of_lists) {
+        write_items(w, type);
+        return;
+    }
+    begin(w, "items");
+    write_type(w, "array", false);
+    write_items(w, type);
+    write_number(w, "minItems", 1);
+    json_write_end(w);
+}
+
+static void write_text_or_texts(struct json_writer *w, const struct json_field *f)
+{
+    json_write_key(w, "oneOf");
+    json_write_array(w);
+    write_form(w, "string");
+    open_list_form(w, "string", false);
+    write_lengths(w, f, "minItems", "maxItems");
+    json_write_end(w);
+    if (!f->required)
+        write_form(w, "null");
+    json_write_end(w);
+}
+
+static void write_prompts(struct json_writer *w, const struct json_field *f)
+{
+    json_write_key(w, "oneOf");
+    json_write_array(w);
+    write_form(w, "string");
+    open_list_form(w, "string", false);
+    write_lengths(w, f, "minItems", "maxItems");
+    json_write_end(w);
+    open_list_form(w, "integer", false);
+    write_number(w, "minItems", 1);
+    json_write_end(w);
+    open_list_form(w, "integer", true);
+    write_lengths(w, f, "minItems", "maxItems");
+    json_write_end(w);
+    if (!f->required)
+        write_form(w, "null");
+    json_write_end(w);
+}
+
+static void write_map(struct json_writer *w, const struct json_field *f)
+{
+    write_type(w, "object", !f->required);
+    write_number(w, "maxProperties", (double)f->most);
+    begin(w, "propertyNames");
+    json_write_key_string(w, "pattern", "^(0|[1-9][0-9]{0,9})$");
+    json_write_end(w);
+    begin(w, "additionalProperties");
+    write_type(w, "number", false);
+    write_number(w, "minimum", f->min);
+    write_number(w, "maximum", f->max);
+    json_write_end(w);
+}
+
 /* null counts as not given, so every field that may be left out may be null. */
 static void write_field(struct json_writer *w, const struct json_field *f)
 {
@@ -132,6 +221,23 @@ static void write_field(struct json_writer *w, const struct json_field *f)
     case JSON_FIELD_INTS:
         write_ints(w, f);
         break;
+    case JSON_FIELD_IDS:
+        write_ids(w, f);
+        break;
+    case JSON_FIELD_PAIRS:
+        write_pairs(w, f);
+        break;
+    case JSON_FIELD_TEXT_OR_TEXTS:
+        write_text_or_texts(w, f);
+        break;
+    case JSON_FIELD_PROMPTS:
+        write_prompts(w, f);
+        break;
+    case JSON_FIELD_NUMBER_MAP:
+        write_map(w, f);
+        break;
+    case JSON_FIELD_OBJECT:
+        break; /* write_fields goes into it */
     }
     json_write_key_string(w, "description", f->help);
     json_write_end(w);
@@ -153,6 +259,28 @@ static void write_given(struct json_writer *w, const char *name, const char *typ
     json_write_end(w);
 }
 
+/* Properties; those of a field that is an object inside it. */
+static void write_fields(struct json_writer *w, const struct json_field *fields, size_t n)
+{
+    begin(w, "properties");
+    for (size_t i = 0; i < n; i++) {
+        if (fields[i].type != JSON_FIELD_OBJECT) {
+            write_field(w, &fields[i]);
+            continue;
+        }
+        begin(w, fields[i].name);
+        write_type(w, "object", !fields[i].required);
+        begin(w, "properties");
+        for (size_t k = 0; k < fields[i].n_members; k++)
+            write_field(w, &fields[i].members[k]);
+        json_write_end(w);
+        json_write_key_bool(w, "additionalProperties", false);
+        json_write_key_string(w, "description", fields[i].help);
+        json_write_end(w);
+    }
+    json_write_end(w);
+}
+
 static void write_required(struct json_writer *w, const struct route_doc *doc)
 {
     json_write_key(w, "required");
@@ -169,10 +297,7 @@ static void write_request_schema(struct json_writer *w, const struct route_doc *
     snprintf(name, sizeof name, "%s_request", doc->name);
     begin(w, name);
     write_type(w, "object", false);
-    begin(w, "properties");
-    for (size_t i = 0; i < doc->n_fields; i++)
-        write_field(w, &doc->fields[i]);
-    json_write_end(w);
+    write_fields(w, doc->fields, doc->n_fields);
     write_required(w, doc);
     if (doc->text_or_texts) {
         json_write_key(w, "oneOf");
@@ -188,10 +313,10 @@ static void write_request_schema(struct json_writer *w, const struct route_doc *
 /* ---- replies --------------------------------------------------------------------- */
 
 static const char *const TYPES[] = {
-    [DOC_STRING] = "string",   [DOC_INTEGER] = "integer", [DOC_NUMBER] = "number",
-    [DOC_BOOLEAN] = "boolean", [DOC_OBJECT] = "object",   [DOC_LIST] = "array",
-    [DOC_STRINGS] = "array",   [DOC_INTEGERS] = "array",  [DOC_SCORES] = "object",
-    [DOC_ARRAY] = "array",
+    [DOC_STRING] = "string",   [DOC_INTEGER] = "integer",  [DOC_NUMBER] = "number",
+    [DOC_BOOLEAN] = "boolean", [DOC_OBJECT] = "object",    [DOC_LIST] = "array",
+    [DOC_STRINGS] = "array",   [DOC_INTEGERS] = "array",   [DOC_NUMBERS] = "array",
+    [DOC_SCORES] = "object",   [DOC_SCORE_LIST] = "array", [DOC_ARRAY] = "array",
 };
 
 enum { SHAPE_DEPTH = 8 };
@@ -229,6 +354,14 @@ static void close_members(struct json_writer *w, const struct level *level)
         json_write_end(w);
 }
 
+/* Of an object with any keys. */
+static void write_values(struct json_writer *w, const char *type, bool nullable)
+{
+    begin(w, "additionalProperties");
+    write_type(w, type, nullable);
+    json_write_end(w);
+}
+
 /* A member without its own members; its object stays open. */
 static void open_member(struct json_writer *w, const struct doc_shape *m)
 {
@@ -240,9 +373,13 @@ static void open_member(struct json_writer *w, const struct doc_shape *m)
         write_items(w, "string");
     if (m->type == DOC_INTEGERS)
         write_items(w, "integer");
-    if (m->type == DOC_SCORES) {
-        begin(w, "additionalProperties");
-        json_write_key_string(w, "type", "number");
+    if (m->type == DOC_SCORES)
+        write_values(w, "number", false);
+    if (m->type == DOC_NUMBERS || m->type == DOC_SCORE_LIST) {
+        begin(w, "items");
+        write_type(w, m->type == DOC_NUMBERS ? "number" : "object", true);
+        if (m->type == DOC_SCORE_LIST)
+            write_values(w, "number", true);
         json_write_end(w);
     }
 }
@@ -271,13 +408,15 @@ static void write_shape(struct json_writer *w, const struct doc_shape *members)
     }
 }
 
-static void write_reply_schema(struct json_writer *w, const struct route_doc *doc)
+/* The schema NAME_reply or NAME_event. */
+static void write_shape_schema(struct json_writer *w, const struct route_doc *doc,
+                               const char *suffix, const struct doc_shape *members)
 {
     char name[64];
-    snprintf(name, sizeof name, "%s_reply", doc->name);
+    snprintf(name, sizeof name, "%s%s", doc->name, suffix);
     begin(w, name);
     write_type(w, "object", false);
-    write_shape(w, doc->reply);
+    write_shape(w, members);
     json_write_end(w);
 }
 
@@ -313,10 +452,10 @@ static const enum problem *problems_of(const struct route *r, size_t *n)
     return OF_GET;
 }
 
-static void write_json_content(struct json_writer *w, const char *schema,
-                               const char *suffix, const char *example)
+/* One member of "content". */
+static void write_json_form(struct json_writer *w, const char *schema, const char *suffix,
+                            const char *example)
 {
-    begin(w, "content");
     begin(w, "application/json");
     begin(w, "schema");
     write_ref(w, "schemas", schema, suffix);
@@ -325,6 +464,29 @@ static void write_json_content(struct json_writer *w, const char *schema,
         json_write_key(w, "example");
         json_write_raw(w, example, strlen(example));
     }
+    json_write_end(w);
+}
+
+static void write_json_content(struct json_writer *w, const char *schema,
+                               const char *suffix, const char *example)
+{
+    begin(w, "content");
+    write_json_form(w, schema, suffix, example);
+    json_write_end(w);
+}
+
+/* Beside it what a schema can't say: a stream of events. */
+static void write_events_form(struct json_writer *w, const struct route_doc *doc)
+{
+    char text[160];
+    snprintf(text, sizeof text,
+             "Events \"data: JSON\", each a %s_event, or an error; then \"data: "
+             "[DONE]\"",
+             doc->name);
+    begin(w, "text/event-stream");
+    begin(w, "schema");
+    json_write_key_string(w, "type", "string");
+    json_write_key_string(w, "description", text);
     json_write_end(w);
     json_write_end(w);
 }
@@ -355,7 +517,12 @@ static void write_ok(struct json_writer *w, const struct route_doc *doc)
         json_write_end(w);
     }
     json_write_end(w);
-    if (doc->reply)
+    if (doc->reply && doc->event) {
+        begin(w, "content");
+        write_json_form(w, doc->name, "_reply", doc->answer);
+        write_events_form(w, doc);
+        json_write_end(w);
+    } else if (doc->reply)
         write_json_content(w, doc->name, "_reply", doc->answer);
     else if (doc->content_type)
         write_plain_content(w, doc->content_type, "string");
@@ -507,7 +674,9 @@ static void write_components(struct json_writer *w, const struct route *routes, 
         if (routes[i].summary && routes[i].doc->fields)
             write_request_schema(w, routes[i].doc);
         if (routes[i].summary && routes[i].doc->reply)
-            write_reply_schema(w, routes[i].doc);
+            write_shape_schema(w, routes[i].doc, "_reply", routes[i].doc->reply);
+        if (routes[i].summary && routes[i].doc->event)
+            write_shape_schema(w, routes[i].doc, "_event", routes[i].doc->event);
     }
     json_write_end(w);
     begin(w, "headers");

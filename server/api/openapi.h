@@ -18,12 +18,14 @@ enum doc_type {
     DOC_INTEGER,
     DOC_NUMBER,
     DOC_BOOLEAN,
-    DOC_OBJECT,   /* with the members `of` */
-    DOC_LIST,     /* of objects with the members `of` */
-    DOC_STRINGS,  /* list of strings */
-    DOC_INTEGERS, /* list of integers */
-    DOC_SCORES,   /* object of numbers, one per label */
-    DOC_ARRAY     /* nested lists of numbers; axes and shape say how deep */
+    DOC_OBJECT,     /* with the members `of` */
+    DOC_LIST,       /* of objects with the members `of` */
+    DOC_STRINGS,    /* list of strings */
+    DOC_INTEGERS,   /* list of integers */
+    DOC_NUMBERS,    /* list of numbers or null */
+    DOC_SCORES,     /* object of numbers, one per label */
+    DOC_SCORE_LIST, /* list of such objects or null */
+    DOC_ARRAY       /* nested lists of numbers; axes and shape say how deep */
 };
 
 /* One member of a reply's object. */
@@ -43,6 +45,7 @@ struct route_doc {
     bool text_or_texts;            /* exactly one of these two fields is given */
     const struct doc_shape *reply; /* NULL: any JSON object, or what content_type says */
     const char *content_type;      /* NULL: application/json */
+    const struct doc_shape *event; /* the reply may also come as events; NULL: never */
     const char *example, *answer;  /* of the body and of the reply to it, as JSON */
     const char *more;              /* text below the summary; NULL = none */
 };

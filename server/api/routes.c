@@ -1,4 +1,5 @@
 #include "server/api/attention.h"
+#include "server/api/completions.h"
 #include "server/api/model_list.h"
 #include "server/api/next_word.h"
 #include "server/api/openapi.h"
@@ -15,6 +16,8 @@ static const struct route ROUTES[] = {
      &sentiment_doc},
     {"POST", "/v1/attention", attention_handle, "Attention maps of a text", false,
      &attention_doc},
+    {"POST", "/v1/completions", completions_handle, "Texts that continue a prompt", false,
+     &completions_doc},
     {"GET", "/v1/models", model_list_handle, "All loaded models", false, &model_list_doc},
     {"GET", "/v1/models/{model}", model_list_one_handle, "One loaded model", false,
      &model_list_one_doc},

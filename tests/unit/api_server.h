@@ -72,6 +72,15 @@ static inline void api_finish(struct job *job, struct reply *r)
     job->kind->free(job);
 }
 
+/* As a worker does, as often as the job asks for it. */
+static inline void api_run(struct api_server *a, struct job *job)
+{
+    do {
+        job->again = false;
+        job->kind->run(&job, 1, a->worker);
+    } while (job->again && job->err.code == ERR_OK);
+}
+
 /* Asks and computes; *r is the caller's. Returns the status. */
 static inline unsigned api_ask(struct api_server *a, const char *method, const char *path,
                                const char *body, struct reply *r)
@@ -91,7 +100,7 @@ static inline unsigned api_ask(struct api_server *a, const char *method, const c
     if (match.route->handle(&a->s, &q, &answer, &err) != ERR_OK) {
         reply_err(r, &err);
     } else if (answer.job) {
-        answer.job->kind->run(&answer.job, 1, a->worker);
+        api_run(a, answer.job);
         api_finish(answer.job, r);
     } else {
         *r = answer.reply;

@@ -45,7 +45,7 @@ static void has(const char *all, const char *line)
 START_TEST(requests_are_counted_by_route_and_status)
 {
     struct metrics *m = new_metrics();
-    struct metrics_times t = {1500, 100, UINT64_MAX, 20000000};
+    struct metrics_times t = {1500, 100, UINT64_MAX, 20000000, 900};
     struct buf out = {0};
     metrics_request(m, 0, 200, &t);
     metrics_request(m, 0, 200, &t);
@@ -82,7 +82,7 @@ START_TEST(everything_else_is_counted)
     metrics_batch(m, 1000);
     metrics_reject(m, METRICS_REJECT_QUEUE_FULL);
     metrics_abandoned(m);
-    metrics_tokens(m, 2, 30);
+    metrics_tokens(m, 2, 30, 7);
     metrics_connections(m, 3);
     metrics_connections(m, -1);
     const char *all = text(m, &out);
@@ -130,7 +130,7 @@ END_TEST
 START_TEST(the_text_keeps_the_formats_rules)
 {
     struct metrics *m = new_metrics();
-    struct metrics_times t = {1500, 100, 5, 7};
+    struct metrics_times t = {1500, 100, 5, 7, UINT64_MAX};
     struct buf out = {0};
     char family[80] = "", seen[400][120];
     size_t n = 0;
@@ -164,7 +164,7 @@ END_TEST
 
 static void *count_many(void *m)
 {
-    struct metrics_times t = {1, 1, 1, 1};
+    struct metrics_times t = {1, 1, 1, 1, 1};
     for (int i = 0; i < 2000; i++) {
         metrics_request(m, 0, 200, &t);
         metrics_reject(m, METRICS_REJECT_SLOW);

@@ -16,7 +16,8 @@ BASE = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8080"
 
 def fetch(path, body=None):
     request = urllib.request.Request(BASE + path, data=body,
-                                     headers={"Content-Type": "application/json"})
+                                     headers={"Content-Type": "application/json",
+                                              "X-Request-Id": "example"})
     with urllib.request.urlopen(request) as reply:
         return reply.read()
 
