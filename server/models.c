@@ -13,6 +13,90 @@
 #include "server/hub/hub.h"
 #include "server/hub/repo.h"
 
+/* ---- finding --------------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool has_config(const char *dir)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/config.json", dir);
+    return n > 0 && (size_t)n < sizeof path && access(path, R_OK) == 0;
+}
+
+struct found {
+    char **at;
+    size_t n;
+};
+
+static void found_done(struct found *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        mem_free(f->at[i]);
+    mem_free(f->at);
+}
+
+static enum err_code add_dir(struct found *f, const char *root, const char *name,
+                             struct err *err)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%s", root, name);
+    if (name[0] == '.' || n < 0 || (size_t)n >= sizeof path || !has_config(path))
+        return ERR_OK;
+    char **at = mem_resize(f->at, f->n + 1, sizeof *at);
+    char *copy = at ? mem_copy(path, (size_t)n) : NULL;
+    f->at = at ? at : f->at;
+    if (!copy)
+        return err_set(err, ERR_NOMEM, "out of memory for %s", root);
+    f->at[f->n++] = copy;
+    return ERR_OK;
+}
+
+enum err_code models_scan(const char *root, char ***list, size_t *n, struct err *err)
+{
+    struct found f = {0};
+    struct dirent *entry;
+    enum err_code code = ERR_OK;
+    DIR *dir = opendir(root);
+    if (!dir)
+        return err_set(err, ERR_IO, "%s: %s", root, strerror(errno));
+    while (code == ERR_OK && (entry = readdir(dir)))
+        code = add_dir(&f, root, entry->d_name, err);
+    closedir(dir);
+    if (code == ERR_OK && f.n == 0)
+        code =
+            err_set(err, ERR_NOT_FOUND, "%s: no folder with a config.json in it", root);
+    if (code != ERR_OK) {
+        found_done(&f);
+        return code;
+    }
+    if (f.at)
+        qsort(f.at, f.n, sizeof *f.at, by_name);
+    *list = f.at;
+    *n = f.n;
+    return ERR_OK;
+}
+
+enum err_code models_check_folder(const char *dir, struct err *err)
+{
+    char **list = NULL;
+    size_t n = 0;
+    struct err none = {0};
+    if (has_config(dir) || models_scan(dir, &list, &n, &none) != ERR_OK)
+        return ERR_OK;
+    err_set(err, ERR_NOT_FOUND,
+            "no config.json here, but in %zu of its folders, as %s: name one of them, or "
+            "serve all by --models-dir %s",
+            n, list[0], dir);
+    for (size_t i = 0; i < n; i++)
+        mem_free(list[i]);
+    mem_free(list);
+    return ERR_NOT_FOUND;
+}
+
 /* ---- loading --------------------------------------------------------------------- */
 
 enum { PRECISION_BYTES = 16 };
@@ -56,7 +140,10 @@ static enum err_code name_model(struct model *m, const char *dir, struct err *er
     m->dir = mem_copy(dir, strlen(dir));
     if (!m->name || !m->dir)
         return err_set(err, ERR_NOMEM, "out of memory for model %s", dir);
-    return ERR_OK;
+    enum err_code code = models_check_folder(dir, err);
+    if (code != ERR_OK)
+        err_prefix(err, dir);
+    return code;
 }
 
 static enum err_code name_all(struct models *m, const char *const *dirs, struct err *err)
@@ -289,71 +376,4 @@ enum err_code models_choose(const struct models *m, const char *name, size_t n,
                          n < 80 ? (int)n : 80, name, task_name(task), names);
     return err_param(err, ERR_TASK, "model", "%s doesn't serve %s; these do: %s",
                      found->name, task_name(task), names);
-}
-
-/* ---- finding --------------------------------------------------------------------- */
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool has_config(const char *dir)
-{
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/config.json", dir);
-    return n > 0 && (size_t)n < sizeof path && access(path, R_OK) == 0;
-}
-
-struct found {
-    char **at;
-    size_t n;
-};
-
-static void found_done(struct found *f)
-{
-    for (size_t i = 0; i < f->n; i++)
-        mem_free(f->at[i]);
-    mem_free(f->at);
-}
-
-static enum err_code add_dir(struct found *f, const char *root, const char *name,
-                             struct err *err)
-{
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/%s", root, name);
-    if (name[0] == '.' || n < 0 || (size_t)n >= sizeof path || !has_config(path))
-        return ERR_OK;
-    char **at = mem_resize(f->at, f->n + 1, sizeof *at);
-    char *copy = at ? mem_copy(path, (size_t)n) : NULL;
-    f->at = at ? at : f->at;
-    if (!copy)
-        return err_set(err, ERR_NOMEM, "out of memory for %s", root);
-    f->at[f->n++] = copy;
-    return ERR_OK;
-}
-
-enum err_code models_scan(const char *root, char ***list, size_t *n, struct err *err)
-{
-    struct found f = {0};
-    struct dirent *entry;
-    enum err_code code = ERR_OK;
-    DIR *dir = opendir(root);
-    if (!dir)
-        return err_set(err, ERR_IO, "%s: %s", root, strerror(errno));
-    while (code == ERR_OK && (entry = readdir(dir)))
-        code = add_dir(&f, root, entry->d_name, err);
-    closedir(dir);
-    if (code == ERR_OK && f.n == 0)
-        code =
-            err_set(err, ERR_NOT_FOUND, "%s: no folder with a config.json in it", root);
-    if (code != ERR_OK) {
-        found_done(&f);
-        return code;
-    }
-    if (f.at)
-        qsort(f.at, f.n, sizeof *f.at, by_name);
-    *list = f.at;
-    *n = f.n;
-    return ERR_OK;
 }

@@ -7,6 +7,7 @@
 #include "server/commands/command.h"
 #include "server/hub/hub.h"
 #include "server/json_write.h"
+#include "server/models.h"
 
 struct check_flags {
     bool json;
@@ -295,6 +296,8 @@ static enum err_code check(struct checked *c, const struct seq_load_options *loa
     char dir[PATH_MAX];
     struct seq_check_hooks hooks = {.arg = c, .found = on_found, .loading = on_loading};
     enum err_code code = hub_resolve(c->arg, env, dir, err);
+    if (code == ERR_OK)
+        code = models_check_folder(dir, err);
     if (code != ERR_OK) {
         on_found(c, code, err->msg);
         return ERR_OK;

@@ -294,6 +294,11 @@ START_TEST(check_names_every_problem)
     ck_assert_ptr_nonnull(strstr(r.out, "1 problem\n  this is no folder\n"));
     ck_assert_ptr_nonnull(strstr(r.out, "tiny-lstm: can be served\n"));
     ran_done(&r);
+    run(&r, ARGS("check", "tests/golden/nets"), "", 0);
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.out, "cannot be served, 1 problem\n  no config.json "
+                                        "here, but in "));
+    ran_done(&r);
     run(&r, ARGS("check", "--json", bad), "", 0);
     ck_assert_int_eq(r.status, 1);
     json_t *v = line_json(&r, 0), *problems = field(v, "problems");

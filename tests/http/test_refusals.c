@@ -338,6 +338,17 @@ START_TEST(a_broken_model_folder_is_named)
 }
 END_TEST
 
+START_TEST(a_folder_of_folders_is_pointed_at)
+{
+    static const char said[] = "tests/golden/nets: no config.json here, but in ";
+    char text[16384];
+    const char *const args[] = {"tests/golden/nets", NULL};
+    ck_assert_int_eq(daemon_run(args, text, sizeof text), 1);
+    ck_assert_msg(strstr(text, said) != NULL, "%s", text);
+    ck_assert_ptr_nonnull(strstr(text, "serve all by --models-dir tests/golden/nets\""));
+}
+END_TEST
+
 START_TEST(healthcheck_tells_by_its_status)
 {
     struct daemon d;
@@ -363,6 +374,7 @@ int main(void)
                                   slow_headers_and_bodies_have_a_deadline,
                                   wrong_settings_stop_the_start,
                                   a_broken_model_folder_is_named,
+                                  a_folder_of_folders_is_pointed_at,
                                   healthcheck_tells_by_its_status,
                                   NULL};
     return suite_run("refusals", tests, 180);
