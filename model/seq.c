@@ -100,6 +100,11 @@ static enum seq_scores scores_of(enum problem problem)
     return problem == PROBLEM_MULTI_LABEL ? SEQ_SCORES_SIGMOID : SEQ_SCORES_RAW;
 }
 
+/* Rows from which on weights are read often enough to keep the arithmetic busy: products
+ * reach their peak at 4 to 16 rows from a cache and some 32 from memory, and batches of
+ * unequal texts lose some on the way. Texts of a recurrent net end at different steps. */
+enum { FULL_TOKENS = 64, FULL_TEXTS = 32 };
+
 static void fill_info(struct seq_model *m, const struct weights *w)
 {
     const struct config *cfg = &m->net->cfg;
@@ -131,6 +136,8 @@ static void fill_info(struct seq_model *m, const struct weights *w)
     info->n_labels = cfg->head == HEAD_LABELS ? cfg->n_labels : 0;
     info->labels = (const char *const *)cfg->labels;
     info->scores = scores_of(cfg->problem);
+    info->text_rows = cfg->arch == ARCH_RNN;
+    info->full_rows = info->text_rows ? FULL_TEXTS : FULL_TOKENS;
 }
 
 /* True if the template sets two texts apart, and there is room for a token of each. */
@@ -238,6 +245,7 @@ enum err_code seq_model_load(const char *dir, const struct seq_load_options *opt
     code = load_parts(m, dir, k, precision, opt ? opt->threads : 0, err);
     if (code == ERR_OK && opt && opt->state_cache_bytes && m->info.tasks & SEQ_STATES)
         code = prefixes_new(m->net, opt->state_cache_bytes, &m->prefixes, err);
+    m->info.text_rows |= m->prefixes != NULL;
     if (code != ERR_OK) {
         seq_model_unref(m);
         return code;

@@ -71,6 +71,12 @@ struct seq_info {
     /* What stands for the word that SEQ_NEXT_WORD tells, as texts spell it: "[MASK]".
      * NULL unless a masked language model. */
     const char *mask_token;
+    /* A batch of so many rows is about as fast per row as any larger one, in which texts
+     * would only wait for each other. A text adds a row for each of its tokens, or a
+     * single one where `text_rows` is set: it is read token by token, or as much of it as
+     * is known already (state_cache_bytes) is not read again. */
+    size_t full_rows;
+    bool text_rows;
 };
 
 struct seq_load_options {
