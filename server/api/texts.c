@@ -118,8 +118,10 @@ enum err_code texts_read(const struct server *s, const struct request *q,
         texts_done(job);
         return code;
     }
+    const struct seq_info *info = job->job.model->info;
     for (size_t i = 0; i < job->n; i++) {
         size_t bytes = job->at[i].n + (job->pair ? job->pair[i].n : 0);
+        job->job.rows += info->text_rows ? 1 : bytes / BYTES_PER_TOKEN + 1;
         job->job.cost += bytes / BYTES_PER_TOKEN + weight(job);
     }
     return ERR_OK;

@@ -225,6 +225,36 @@ START_TEST(a_batch_ends_at_its_number_of_jobs)
 }
 END_TEST
 
+/* Rows as the model counts them: tokens, or texts. */
+START_TEST(a_batch_ends_where_more_would_not_make_it_faster)
+{
+    static const struct seq_info by_tokens = {.full_rows = 12};
+    static const struct seq_info by_texts = {.full_rows = 2, .text_rows = true};
+    static const struct model encoder = {.name = "encoder", .info = &by_tokens};
+    static const struct model recurrent = {.name = "recurrent", .info = &by_texts};
+    struct work first, w[8];
+    memset(&first, 0, sizeof first);
+    memset(w, 0, sizeof w);
+    struct scheduler *s = start_held(&first, 100, 64, 1000);
+    const size_t costs[] = {5, 5, 5, 5, 30, 30, 30, 30};
+    for (int i = 0; i < 8; i++) {
+        w[i].job.rows = i < 4 ? 0 : 1;
+        push(s, &w[i], &WORDS, i < 4 ? &encoder : &recurrent, costs[i]);
+    }
+    set_gate(false);
+    wait_finished(9);
+    /* 5+5+5 reach 12 | 5 | 2 texts | 2 texts */
+    ck_assert_uint_eq(seen.n_batches, 5);
+    ck_assert_uint_eq(w[0].job.batch, 3);
+    ck_assert_uint_eq(w[2].job.batch, 3);
+    ck_assert_uint_eq(w[3].job.batch, 1);
+    for (int i = 4; i < 8; i++)
+        ck_assert_uint_eq(w[i].job.batch, 2);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
 /* ---- lengths --------------------------------------------------------------------- */
 
 START_TEST(a_batch_holds_jobs_of_about_one_length)
@@ -603,6 +633,7 @@ int main(void)
         kinds_do_not_mix_and_may_ask_for_single_jobs,
         a_batch_ends_at_its_token_budget,
         a_batch_ends_at_its_number_of_jobs,
+        a_batch_ends_where_more_would_not_make_it_faster,
         a_batch_holds_jobs_of_about_one_length,
         a_short_job_overtakes_long_ones_that_have_not_waited_long,
         shorter_jobs_run_in_the_pauses_of_a_long_one,
