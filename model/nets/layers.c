@@ -60,10 +60,15 @@ void layer_rows(struct exec *x, size_t n, size_t ns, crew_fn fn, void *arg)
 
 /* ---- products -------------------------------------------------------------------- */
 
+/* Turned products take so many blocks of columns at a time. More rows than that do not
+ * wait for their weights. */
+enum { TURNED_BLOCKS = 2, TURNED_ROWS = 3 };
+
 struct linear_job {
     const struct kernels *k;
     const struct linear *l;
     struct product p; /* first, last: all columns that are asked for */
+    bool turned;      /* blocks of columns from the last to the first */
     /* Rows of p.x for int8 weights: the same arrays to be filled, and to be read. */
     uint8_t *q;                 /* [M,quantised.ld] */
     struct quantised_row *rows; /* [M] */
@@ -71,9 +76,8 @@ struct linear_job {
 };
 
 /* Column blocks first..last-1 of KERNELS_COLUMNS each. */
-static void linear_blocks(void *arg, size_t first, size_t last)
+static void straight_blocks(const struct linear_job *j, size_t first, size_t last)
 {
-    const struct linear_job *j = arg;
     struct product p = j->p;
     size_t end = p.first + last * KERNELS_COLUMNS;
     p.first += first * KERNELS_COLUMNS;
@@ -82,6 +86,16 @@ static void linear_blocks(void *arg, size_t first, size_t last)
         j->k->matmul_int8(&j->l->w, &j->quantised, &p);
     else
         j->k->matmul(&j->l->w, &p);
+}
+
+static void linear_blocks(void *arg, size_t first, size_t last)
+{
+    const struct linear_job *j = arg;
+    while (j->turned && last - first > TURNED_BLOCKS) {
+        straight_blocks(j, last - TURNED_BLOCKS, last);
+        last -= TURNED_BLOCKS;
+    }
+    straight_blocks(j, first, last);
 }
 
 /* Time of one column block, in ns: the larger of the arithmetic (50 flop/ns, int8 150)
@@ -185,6 +199,15 @@ void layer_linear_add(struct exec *x, const struct linear *l, size_t M, const fl
                       float *y)
 {
     struct linear_job j = {.l = l, .p = {.M = M, .x = in, .y = y, .accumulate = true}};
+    linear_run(x, &j);
+}
+
+void layer_linear_step(struct exec *x, const struct linear *l, bool add, size_t step,
+                       size_t M, const float *in, float *y)
+{
+    struct linear_job j = {.l = l,
+                           .p = {.M = M, .x = in, .y = y, .accumulate = add},
+                           .turned = M <= TURNED_ROWS && step % 2};
     linear_run(x, &j);
 }
 

@@ -76,6 +76,12 @@ enum err_code layer_logits(struct exec *x, const struct net *n, const struct lin
                            size_t R, const float *h, float *y,
                            struct err *err) MUST_CHECK;
 
+/* layer_linear, or with `add` layer_linear_add, that is done with the same W step after
+ * step. At every other step few rows take W's columns from the last to the first: of a W
+ * that is too large for a cache, what was read last is still there. */
+void layer_linear_step(struct exec *x, const struct linear *l, bool add, size_t step,
+                       size_t M, const float *in, float *y);
+
 /* y [M,D] += mlp(in [M,D]), DIMS_CHUNK rows at a time; in may be y. Takes scratch f
  * [layer_mlp_floats(m, M)]. */
 size_t layer_mlp_floats(const struct mlp *m, size_t M);

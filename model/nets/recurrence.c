@@ -53,18 +53,16 @@ static void cell_rows(void *arg, size_t first, size_t last)
     memcpy(j->h + first * H, j->gates + first * H, (last - first) * H * sizeof(float));
 }
 
-/* gates [alive,G*H] hold W_ih x + b of this step; h and c [alive,H] go one step on. */
-static void cell_step(const struct recurrence *s, struct exec *x, size_t alive,
+/* gates [alive,G*H] hold W_ih x + b of step t; h and c [alive,H] go one step on. */
+static void cell_step(const struct recurrence *s, struct exec *x, size_t t, size_t alive,
                       float *gates)
 {
     const struct rnn *n = s->n;
     const struct linear *rec = &n->layer[s->layer].direction[s->direction].rec;
     struct cell_job j = {
         .n = n, .k = x->k, .gates = gates, .r = s->r, .h = s->h, .c = s->c};
-    if (n->net.cfg.cell == CELL_GRU)
-        layer_linear(x, rec, alive, s->h, s->r);
-    else
-        layer_linear_add(x, rec, alive, s->h, gates);
+    bool gru = n->net.cfg.cell == CELL_GRU;
+    layer_linear_step(x, rec, !gru, t, alive, s->h, gru ? s->r : gates);
     layer_rows(x, alive, 2 * n->G * n->H, cell_rows, &j);
 }
 
@@ -104,7 +102,7 @@ void recurrence_run(const struct recurrence *s, const struct lineup_chunk *c, si
     layer_linear(x, in, rows, s->x, s->gates);
     for (size_t t = c->t0; t < c->t1; t++) {
         alive = lineup_alive(c->line, alive, t);
-        cell_step(s, x, alive, gates);
+        cell_step(s, x, t, alive, gates);
         memcpy(out, s->h, alive * H * sizeof *out);
         if (x->trace && x->trace->step)
             trace_step(s, x->trace, c, alive, t, gates);

@@ -276,14 +276,13 @@ static void run_direction(const struct layer_job *j, size_t direction, struct ex
     }
 }
 
-/* As a slice of a crew's loop: no loops of its own inside. */
+/* As a slice of a crew's loop; each direction lends its own scratch. */
 static void run_directions(void *arg, size_t first, size_t last)
 {
     const struct layer_job *j = arg;
-    struct exec alone = *j->p->x;
-    alone.crew = NULL;
+    struct exec own = *j->p->x;
     for (size_t d = first; d < last; d++)
-        run_direction(j, d, &alone);
+        run_direction(j, d, &own);
 }
 
 static void run_layer(const struct layer_job *j)
