@@ -126,6 +126,17 @@ static enum err_code put_replaced(struct text *out, const char *s, size_t n,
     }
 }
 
+/* A blank and what one of tidy's changes goes on with: most pieces have none. */
+static bool may_be_tidied(const char *s, size_t n)
+{
+    static const char next[] = {'.', '?', '!', ',', '\'', 'n', 'd'};
+    const char *end = s + n;
+    while ((s = memchr(s, ' ', (size_t)(end - s))) && ++s < end)
+        if (memchr(next, *s, sizeof next))
+            return true;
+    return false;
+}
+
 /* English spacing, tidied up as BERT's decoder does; out->at[from..] is the piece. */
 static enum err_code tidy(struct text *out, size_t from, struct err *err)
 {
@@ -133,7 +144,7 @@ static enum err_code tidy(struct text *out, size_t from, struct err *err)
         {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
         {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
         {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-    if (!memchr(out->at + from, ' ', out->n - from))
+    if (!may_be_tidied(out->at + from, out->n - from))
         return ERR_OK;
     struct text next = {0};
     enum err_code code = ERR_OK;
