@@ -537,6 +537,7 @@ static void settle(struct completion_job *j)
     for (size_t i = 0; i < j->n_all; i++)
         cost += is_next(j, i) ? seq_generation_cost(j->all[i].generation) : 0;
     j->job.cost = cost;
+    j->job.rows = 0; /* as many */
     j->job.again = !complete && !j->job.paused;
 }
 
@@ -637,6 +638,7 @@ static enum err_code reserve(struct completion_job *j, bool *full, struct err *e
     size_t n_read, n_all, most = (size_t)j->server->options->generate_tokens;
     estimate(j, &n_read, &n_all);
     j->job.cost = n_read;
+    j->job.rows = j->job.model->info->text_rows ? j->n_prompts : 0;
     *full = false;
     if (n_all > most)
         return err_param(err, ERR_LIMIT, "max_tokens",

@@ -18,6 +18,37 @@ struct body {
     int unit;
 };
 
+/* Fields that take several forms. */
+struct forms {
+    struct json_texts stop;
+    struct json_prompts prompt;
+    struct json_number_map bias;
+    bool usage;
+};
+
+static const struct json_field OPTIONS[] = {
+    {.name = "usage", .type = JSON_FIELD_BOOL, .offset = offsetof(struct forms, usage)},
+};
+static const struct json_field FORMS[] = {
+    {.name = "stop",
+     .type = JSON_FIELD_TEXT_OR_TEXTS,
+     .offset = offsetof(struct forms, stop),
+     .max = 2},
+    {.name = "prompt",
+     .type = JSON_FIELD_PROMPTS,
+     .offset = offsetof(struct forms, prompt),
+     .min = 1,
+     .max = 3},
+    {.name = "bias",
+     .type = JSON_FIELD_NUMBER_MAP,
+     .offset = offsetof(struct forms, bias),
+     .min = -1,
+     .max = 1,
+     .most = 3},
+    {.name = "options", .type = JSON_FIELD_OBJECT, .members = OPTIONS, .n_members = 1},
+};
+enum { N_FORMS = sizeof FORMS / sizeof FORMS[0] };
+
 static const char *const UNITS[] = {"word", "token", NULL};
 
 static const struct json_field FIELDS[] = {
@@ -109,6 +140,99 @@ START_TEST(absent_and_null_fields_keep_their_defaults)
     ck_assert_int_eq(b.top_k, 5);
     ck_assert(b.layers.all);
     json_read_done(FIELDS, N, &b);
+}
+END_TEST
+
+static enum err_code read_forms(const char *json, struct forms *f, struct err *err)
+{
+    *err = (struct err){0};
+    *f = (struct forms){0};
+    return json_read(json, strlen(json), FORMS, N_FORMS, f, err);
+}
+
+static void refused_form(const char *json, enum err_code code, const char *param)
+{
+    struct forms f;
+    struct err err;
+    ck_assert_msg(read_forms(json, &f, &err) == code, "%s: %s %s", json,
+                  err_name(err.code), err.msg);
+    ck_assert_str_eq(err.param, param);
+    ck_assert_ptr_null(f.stop.at);
+    ck_assert_ptr_null(f.prompt.at);
+    ck_assert_ptr_null(f.bias.at);
+}
+
+START_TEST(fields_of_several_forms_arrive)
+{
+    struct forms f;
+    struct err err;
+    ck_assert_int_eq(read_forms("{\"stop\":\"a\\u0000b\",\"prompt\":\"\","
+                                "\"options\":{\"usage\":true}}",
+                                &f, &err),
+                     ERR_OK);
+    ck_assert_uint_eq(f.stop.n, 1);
+    ck_assert_uint_eq(f.stop.at[0].n, 3);
+    ck_assert_uint_eq(f.prompt.n, 1);
+    ck_assert(!f.prompt.list && f.usage);
+    ck_assert_str_eq(f.prompt.at[0].text.at, "");
+    json_read_done(FORMS, N_FORMS, &f);
+    ck_assert_int_eq(read_forms("{\"stop\":[],\"prompt\":[\"x\",\"yz\"],"
+                                "\"bias\":{\"10\":-1,\"9\":0.5,\"2147483647\":1},"
+                                "\"options\":{\"usage\":null}}",
+                                &f, &err),
+                     ERR_OK);
+    ck_assert_uint_eq(f.stop.n, 0);
+    ck_assert(f.prompt.list && f.prompt.n == 2);
+    ck_assert_str_eq(f.prompt.at[1].text.at, "yz");
+    ck_assert_uint_eq(f.bias.n, 3);
+    ck_assert_int_eq(f.bias.at[0].key, 9); /* in the order of keys */
+    ck_assert_int_eq(f.bias.at[1].key, 10);
+    ck_assert(f.bias.at[1].value == -1);
+    ck_assert_int_eq(f.bias.at[2].key, INT32_MAX);
+    json_read_done(FORMS, N_FORMS, &f);
+    ck_assert_int_eq(read_forms("{\"prompt\":[3,2147483647]}", &f, &err), ERR_OK);
+    ck_assert(!f.prompt.list && f.prompt.n == 1 && f.prompt.at[0].n_ids == 2);
+    ck_assert_ptr_null(f.prompt.at[0].text.at);
+    ck_assert_int_eq(f.prompt.at[0].ids[1], INT32_MAX);
+    json_read_done(FORMS, N_FORMS, &f);
+    ck_assert_int_eq(read_forms("{\"prompt\":[[3],[4,5]],\"bias\":{}}", &f, &err),
+                     ERR_OK);
+    ck_assert(f.prompt.list && f.prompt.n == 2 && f.prompt.at[1].n_ids == 2);
+    ck_assert_int_eq(f.prompt.at[1].ids[1], 5);
+    ck_assert_ptr_null(f.bias.at);
+    json_read_done(FORMS, N_FORMS, &f);
+    ck_assert_ptr_null(f.prompt.at);
+}
+END_TEST
+
+START_TEST(refuses_forms_by_their_path)
+{
+    refused_form("{\"stop\":[\"a\",\"b\",\"c\"]}", ERR_LIMIT, "stop");
+    refused_form("{\"stop\":[\"a\",1]}", ERR_FORMAT, "stop[1]");
+    refused_form("{\"stop\":{}}", ERR_FORMAT, "stop");
+    refused_form("{\"prompt\":[]}", ERR_INPUT, "prompt");
+    refused_form("{\"prompt\":[\"a\",\"b\",\"c\",\"d\"]}", ERR_LIMIT, "prompt");
+    refused_form("{\"prompt\":[[]]}", ERR_INPUT, "prompt[0]");
+    refused_form("{\"prompt\":[[1],[2,2147483648]]}", ERR_INPUT, "prompt[1][1]");
+    refused_form("{\"prompt\":[1,-1]}", ERR_INPUT, "prompt[1]");
+    refused_form("{\"prompt\":[1,1.5]}", ERR_FORMAT, "prompt[1]");
+    refused_form("{\"prompt\":[1,[2]]}", ERR_FORMAT, "prompt[1]");
+    refused_form("{\"prompt\":[[1],\"a\"]}", ERR_FORMAT, "prompt[1]");
+    refused_form("{\"prompt\":[null]}", ERR_FORMAT, "prompt[0]");
+    refused_form("{\"prompt\":{}}", ERR_FORMAT, "prompt");
+    refused_form("{\"bias\":[]}", ERR_FORMAT, "bias");
+    refused_form("{\"bias\":{\"1\":2}}", ERR_INPUT, "bias.1");
+    refused_form("{\"bias\":{\"1\":\"2\"}}", ERR_FORMAT, "bias.1");
+    refused_form("{\"bias\":{\"01\":1}}", ERR_INPUT, "bias.01");
+    refused_form("{\"bias\":{\"\":1}}", ERR_INPUT, "bias.");
+    refused_form("{\"bias\":{\"-1\":1}}", ERR_INPUT, "bias.-1");
+    refused_form("{\"bias\":{\"2147483648\":1}}", ERR_INPUT, "bias.2147483648");
+    refused_form("{\"bias\":{\"1\":1,\"1\":1}}", ERR_FORMAT, "1");
+    refused_form("{\"bias\":{\"1\":1,\"2\":1,\"3\":1,\"4\":1}}", ERR_LIMIT, "bias");
+    refused_form("{\"stop\":\"a\",\"options\":{\"usage\":1}}", ERR_FORMAT,
+                 "options.usage");
+    refused_form("{\"options\":{\"usages\":true}}", ERR_FORMAT, "options.usages");
+    refused_form("{\"options\":[]}", ERR_FORMAT, "options");
 }
 END_TEST
 
@@ -322,6 +446,8 @@ int main(void)
 {
     const TTest *const tests[] = {all_types_arrive,
                                   absent_and_null_fields_keep_their_defaults,
+                                  fields_of_several_forms_arrive,
+                                  refuses_forms_by_their_path,
                                   refuses_what_is_not_a_json_object,
                                   refuses_raw_nul_bytes,
                                   refuses_deep_and_huge_json_before_parsing,
