@@ -195,12 +195,17 @@ static float log_share(double logit, double total)
 
 /* Puts the log probabilities of id and of the n_top best, to `best` [n_top], into the
  * token. */
-static void tell_row(const struct step *s, const float *logits, int32_t id, size_t n_top,
+static void tell_row(const struct step *s, float *logits, int32_t id, size_t n_top,
                      struct seq_generated_token *token, struct seq_logprob *best)
 {
     struct top top = {.cap = n_top};
     const struct forecast_query q = {.parts = WORD_PARTS};
     double total = forecast_read(s->m, logits, &q, n_top > 0 ? &top : NULL).total;
+    if (isnan(total)) { /* of broken weights; the same with numbers throughout */
+        sample_clean(s->m->info.vocab, logits);
+        top.n = 0;
+        total = forecast_read(s->m, logits, &q, n_top > 0 ? &top : NULL).total;
+    }
     token->chosen =
         (struct seq_logprob){.id = id, .logprob = log_share(logits[id], total)};
     token->n_top = top.n;
@@ -265,7 +270,6 @@ static void read_row(void *arg, size_t r, float *logits)
     size_t next = row->at + 1;
     if (s->code != ERR_OK)
         return;
-    sample_clean(s->m->info.vocab, logits);
     if (next == g->n_prompt + g->n_tokens) {
         s->code = add_token(s, g, logits);
         return;

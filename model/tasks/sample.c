@@ -183,7 +183,7 @@ static float changed(const struct sampler *s, const struct sampler_mark *mark,
         z = z > 0 ? z / s->how.repetition_penalty : z * s->how.repetition_penalty;
     if (mark->generated > 0)
         z -= s->how.presence_penalty + mark->generated * s->how.frequency_penalty;
-    return (float)fmin(z, FLT_MAX);
+    return (float)(z > FLT_MAX ? FLT_MAX : z);
 }
 
 /* ---- rows ------------------------------------------------------------------------ */
@@ -195,25 +195,6 @@ void sample_clean(size_t V, float *logits)
         z = z > FLT_MAX ? FLT_MAX : z;
         logits[i] = z == z ? z : -INFINITY;
     }
-}
-
-static float largest(size_t n, const float *x)
-{
-    float max = -INFINITY;
-    for (size_t i = 0; i < n; i++)
-        max = x[i] > max ? x[i] : max;
-    return max;
-}
-
-int32_t sample_best(size_t V, const float *logits)
-{
-    float max = largest(V, logits);
-    if (max == -INFINITY)
-        return -1;
-    size_t id = 0;
-    while (logits[id] != max)
-        id++;
-    return (int32_t)id;
 }
 
 size_t sample_bytes(size_t V)
@@ -232,6 +213,59 @@ enum err_code sample_take(struct sample_kept *kept, size_t V, struct arena *tmp,
     return ERR_OK;
 }
 
+/* ---- blocks ---------------------------------------------------------------------- */
+
+enum { BLOCK = KERNELS_COLUMNS };
+
+/* Cleans the row; the largest logit of each block goes to top [V / BLOCK, rounded up].
+ * Returns that of all. */
+static float clean_blocks(const struct kernels *k, size_t V, float *logits, float *top)
+{
+    float most = -INFINITY;
+    for (size_t at = 0, n; at < V; at += n) {
+        struct tally t;
+        n = V - at < BLOCK ? V - at : BLOCK;
+        k->tally(n, logits + at, 0, &t);
+        if (isnan(t.sum)) {
+            sample_clean(n, logits + at);
+            k->tally(n, logits + at, 0, &t);
+        }
+        most = t.top > most ? t.top : most;
+        *top++ = t.top;
+    }
+    return most;
+}
+
+/* Lists the tokens of logits from `least` on. out->weight holds the blocks' largest. */
+static void gather(size_t V, const float *logits, float least, struct sample_kept *out)
+{
+    size_t n = 0;
+    for (size_t at = 0, end; at < V; at = end) {
+        end = V - at < BLOCK ? V : at + BLOCK;
+        if (out->weight[at / BLOCK] < least)
+            continue;
+        for (size_t i = at; i < end; i++) { /* no branch that nobody can foretell */
+            out->id[n] = (int32_t)i;
+            out->logit[n] = logits[i];
+            n += logits[i] >= least;
+        }
+    }
+    out->n = n;
+}
+
+/* Four sums beside each other, which the processor adds at the same time. */
+static double sum_of(size_t n, const float *x)
+{
+    double sum[4] = {0};
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (size_t k = 0; k < 4; k++)
+            sum[k] += x[i + k];
+    for (; i < n; i++)
+        sum[0] += x[i];
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+}
+
 /* ---- selecting ------------------------------------------------------------------- */
 
 /* A key with the order of the numbers. */
@@ -243,6 +277,14 @@ static uint32_t key_of(float z)
     return bits ^ (bits >> 31 ? UINT32_MAX : UINT32_C(1) << 31);
 }
 
+static float number_of(uint32_t key)
+{
+    float z;
+    uint32_t bits = key ^ (key >> 31 ? UINT32_C(1) << 31 : UINT32_MAX);
+    memcpy(&z, &bits, sizeof z);
+    return z;
+}
+
 enum { DIGITS = 3, DIGIT_BITS = 11, DIGIT = 1 << DIGIT_BITS };
 
 /* The largest logits that together have `enough`, where each has its weight (NULL: 1). */
@@ -251,7 +293,7 @@ struct selection {
     double above;  /* what those above it have */
 };
 
-static struct selection select_enough(const struct sample_kept *c, const float *weight,
+static struct selection select_enough(size_t n, const float *logit, const float *weight,
                                       double enough)
 {
     static const unsigned shifts[DIGITS] = {21, 10, 0};
@@ -261,9 +303,9 @@ static struct selection select_enough(const struct sample_kept *c, const float *
         unsigned shift = shifts[d], bits = d + 1 < DIGITS ? DIGIT_BITS : 10;
         uint32_t low = (UINT32_C(1) << bits) - 1;
         memset(sum, 0, sizeof sum);
-        for (size_t i = 0; i < c->n; i++) {
-            uint32_t key = key_of(c->logit[i]);
-            if (d == 0 || key >> shift >> bits == s.last >> shift >> bits)
+        for (size_t i = 0; i < n; i++) {
+            uint32_t key = key_of(logit[i]);
+            if (key >> shift >> bits == s.last >> shift >> bits)
                 sum[key >> shift & low] += weight ? weight[i] : 1;
         }
         /* Rounding may leave the sum of all short of enough: then it is the last digit
@@ -282,54 +324,57 @@ static struct selection select_enough(const struct sample_kept *c, const float *
     return s;
 }
 
-static void move(struct sample_kept *c, size_t to, size_t from)
+/* Returns the weight. */
+static double move(struct sample_kept *c, size_t to, size_t from)
 {
     c->id[to] = c->id[from];
     c->logit[to] = c->logit[from];
-    c->weight[to] = c->weight[from];
+    return c->weight[to] = c->weight[from];
 }
 
-/* Like TopKLogitsWarper, which keeps all that equal the last one. */
+/* Like TopKLogitsWarper, which keeps all that equal the last one. Before the weights. */
 static void keep_top_k(struct sample_kept *c, size_t top_k)
 {
     if (top_k == 0 || top_k >= c->n)
         return;
-    struct selection s = select_enough(c, NULL, (double)top_k);
+    float last = number_of(select_enough(c->n, c->logit, NULL, (double)top_k).last);
     size_t n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        c->id[n] = c->id[i];
+        c->logit[n] = c->logit[i];
+        n += c->logit[i] >= last;
+    }
+    c->n = n;
+}
+
+static void keep_weights(struct sample_kept *c, double least)
+{
+    size_t n = 0;
+    least = fmax(least, DBL_MIN); /* not 0 */
     for (size_t i = 0; i < c->n; i++)
-        if (key_of(c->logit[i]) >= s.last)
-            move(c, n++, i);
+        n += move(c, n, i) >= least;
     c->n = n;
 }
 
 /* Of those that equal the last one, the lower ids. */
 static void keep_top_p(struct sample_kept *c, double top_p)
 {
-    double all = 0;
     if (top_p == 0 || top_p == 1)
         return;
-    for (size_t i = 0; i < c->n; i++)
-        all += c->weight[i];
-    struct selection s = select_enough(c, c->weight, top_p * all);
+    double all = sum_of(c->n, c->weight), enough = top_p * all;
+    /* If n tokens have this at most they don't have together what isn't needed. */
+    keep_weights(c, (all - enough) / (2 * (double)c->n));
+    struct selection s = select_enough(c->n, c->logit, c->weight, enough);
+    float last = number_of(s.last);
     size_t n = 0;
     for (size_t i = 0; i < c->n; i++) {
-        uint32_t key = key_of(c->logit[i]);
-        bool last = key == s.last && s.above < top_p * all;
-        if (last)
+        float logit = c->logit[i];
+        bool tie = logit == last && s.above < enough;
+        if (tie)
             s.above += c->weight[i];
-        if (last || key > s.last)
-            move(c, n++, i);
+        move(c, n, i);
+        n += tie || logit > last;
     }
-    c->n = n;
-}
-
-/* Also leaves out what has no share at all. */
-static void keep_min_p(struct sample_kept *c, double min_p)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < c->n; i++)
-        if (c->weight[i] > 0 && c->weight[i] >= min_p)
-            move(c, n++, i);
     c->n = n;
 }
 
@@ -337,36 +382,59 @@ static void keep_min_p(struct sample_kept *c, double min_p)
 static void weigh(struct sample_kept *c, const struct kernels *k, double max,
                   double temperature)
 {
-    for (size_t i = 0; i < c->n; i++)
-        c->weight[i] = (float)(((double)c->logit[i] - max) / temperature);
+    enum { AT_ONCE = 8 };
+    double scale = fmin(1 / temperature, DBL_MAX); /* 0 stays 0 */
+    size_t i = 0;
+    for (; i + AT_ONCE <= c->n; i += AT_ONCE) {
+        float x[AT_ONCE];
+        memcpy(x, c->logit + i, sizeof x);
+        for (size_t j = 0; j < AT_ONCE; j++)
+            x[j] = (float)(((double)x[j] - max) * scale);
+        memcpy(c->weight + i, x, sizeof x);
+    }
+    for (; i < c->n; i++)
+        c->weight[i] = (float)(((double)c->logit[i] - max) * scale);
     k->exp(c->n, c->weight);
 }
 
 /* ---- from row to token ----------------------------------------------------------- */
 
-static void keep_best(size_t V, const float *logits, struct sample_kept *out)
+/* e^-88 is 0 to the kernels: results below FLT_MIN are. */
+enum { NOTHING = 88 };
+
+/* A logit below which no token is kept, or has no weight. Of k blocks each has a token as
+ * good as the k-th best largest of a block. */
+static float least_of(const struct seq_sampling *how, size_t n_blocks,
+                      const float *block_top, double max)
 {
-    int32_t id = sample_best(V, logits);
-    out->n = id >= 0;
-    if (id < 0)
-        return;
-    out->id[0] = id;
-    out->logit[0] = logits[id];
-    out->weight[0] = 1;
+    double least = max - NOTHING * how->temperature;
+    if (how->min_p > 0 && (how->top_p == 0 || how->top_p == 1))
+        least = fmax(least, max + how->temperature * (log(how->min_p) - 1e-4));
+    if (how->top_k > 0 && how->top_k <= n_blocks)
+        least = fmax(
+            least,
+            number_of(select_enough(n_blocks, block_top, NULL, (double)how->top_k).last));
+    return (float)fmax(least, -FLT_MAX);
 }
 
-static void keep_some(const struct sampler *s, const struct kernels *k, size_t V,
-                      const float *logits, struct sample_kept *out)
+static void keep_some(const struct seq_sampling *how, const struct kernels *k, size_t V,
+                      float *logits, struct sample_kept *out)
 {
-    float max = largest(V, logits);
-    out->n = max == -INFINITY ? 0 : V;
-    for (size_t i = 0; i < out->n; i++)
-        out->id[i] = (int32_t)i;
-    memcpy(out->logit, logits, out->n * sizeof *logits);
-    keep_top_k(out, s->how.top_k);
-    weigh(out, k, max, s->how.temperature);
-    keep_top_p(out, s->how.top_p);
-    keep_min_p(out, s->how.min_p);
+    float max = clean_blocks(k, V, logits, out->weight);
+    out->n = 0;
+    if (max == -INFINITY)
+        return;
+    if (how->temperature == 0) {
+        gather(V, logits, max, out);
+        out->n = 1;
+        out->weight[0] = 1;
+        return;
+    }
+    gather(V, logits, least_of(how, (V + BLOCK - 1) / BLOCK, out->weight, max), out);
+    keep_top_k(out, how->top_k);
+    weigh(out, k, max, how->temperature);
+    keep_top_p(out, how->top_p);
+    keep_weights(out, how->min_p);
 }
 
 void sampler_keep(const struct sampler *s, const struct kernels *k, size_t V,
@@ -374,25 +442,30 @@ void sampler_keep(const struct sampler *s, const struct kernels *k, size_t V,
 {
     for (size_t i = 0; i < s->n_marks; i++) {
         struct sampler_mark *mark = &s->mark[i];
-        mark->was = logits[mark->id];
-        logits[mark->id] = changed(s, mark, mark->was);
+        float *logit = &logits[mark->id];
+        sample_clean(1, logit);
+        mark->was = *logit;
+        *logit = changed(s, mark, mark->was);
     }
-    if (s->how.temperature == 0)
-        keep_best(V, logits, out);
-    else
-        keep_some(s, k, V, logits, out);
+    keep_some(&s->how, k, V, logits, out);
     for (size_t i = 0; i < s->n_marks; i++)
         logits[s->mark[i].id] = s->mark[i].was;
 }
 
 int32_t sample_draw(const struct sample_kept *kept, uint64_t seed, uint64_t step)
 {
-    double all = 0, upto = 0;
-    for (size_t i = 0; i < kept->n; i++)
-        all += kept->weight[i];
+    double all = 0, upto = 0, sum = 0;
+    for (size_t i = 0; i < kept->n; i += BLOCK)
+        all += sum_of(kept->n - i < BLOCK ? kept->n - i : BLOCK, kept->weight + i);
     double at = sample_random(seed, step) * all;
     size_t i = 0;
-    while (i + 1 < kept->n && (upto += kept->weight[i]) <= at)
+    for (; i + BLOCK < kept->n; i += BLOCK, upto += sum) {
+        sum = sum_of(BLOCK, kept->weight + i);
+        if (upto + sum > at)
+            break;
+    }
+    size_t last = kept->n - i < BLOCK ? kept->n - 1 : i + BLOCK - 1;
+    while (i < last && (upto += kept->weight[i]) <= at)
         i++;
     return kept->id[i];
 }

@@ -2,8 +2,9 @@
  *
  * What is kept and with which shares equals what transformers' logits processors and
  * warpers of the same names keep. Nothing is sorted: the last logit that is kept is found
- * by its bits, from the first to the last, in time linear in the vocabulary. All sums are
- * doubles in a fixed order, and a draw is a function of seed and step, so the same row
+ * by its bits, from the first to the last, in time linear in the vocabulary; and what the
+ * maxima of blocks show to be out of the question is not looked at. All sums are doubles
+ * in a fixed order, and a draw is a function of seed and step, so the same row
  * gives the same token wherever and beside whatever it is computed. One owner at a time.
  */
 #ifndef SEQ_TASKS_SAMPLE_H
@@ -45,12 +46,8 @@ void sampler_done(struct sampler *s);
 /* A token of the prompt, or a generated one, for the penalties. */
 void sampler_saw(struct sampler *s, int32_t id, bool generated);
 
-/* Makes a row safe to compute with: NaN becomes -INFINITY, INFINITY becomes FLT_MAX.
- * Every row goes through this first. */
+/* Makes numbers of what is none: NaN becomes -INFINITY, INFINITY becomes FLT_MAX. */
 void sample_clean(size_t V, float *logits);
-
-/* The lowest id among those of the largest logit; -1 if all are -INFINITY. */
-int32_t sample_best(size_t V, const float *logits);
 
 /* Tokens with their weights, in ascending order of ids; a token's share is its weight
  * divided by the sum of all. */
@@ -68,8 +65,9 @@ enum err_code sample_take(struct sample_kept *kept, size_t V, struct arena *tmp,
                           struct err *err) MUST_CHECK;
 
 /* What the next token is drawn from: all tokens that s keeps and that have a share at
- * all. With temperature 0 it is the one of sample_best. None (n 0) if no logit is above
- * -INFINITY. The row [V] is changed by bias and penalties, and put back. */
+ * all. With temperature 0 that is the lowest id among those of the largest logit. None (n
+ * 0) if no logit is above -INFINITY. The row [V] is cleaned; it is changed by bias and
+ * penalties, and put back. */
 void sampler_keep(const struct sampler *s, const struct kernels *k, size_t V,
                   float *logits, struct sample_kept *out);
 

@@ -183,10 +183,10 @@ START_TEST(ties_go_to_the_lower_id_without_temperature)
     struct sample_kept kept = keep(&how, 6, row);
     ck_assert_uint_eq(kept.n, 1);
     ck_assert_int_eq(kept.id[0], 1);
-    ck_assert_int_eq(sample_best(6, row), 1);
     row[1] = -0.0f;
     row[3] = row[4] = row[5] = 0;
-    ck_assert_int_eq(sample_best(6, row), 1);
+    kept = keep(&how, 6, row);
+    ck_assert_int_eq(kept.id[0], 1);
 }
 END_TEST
 
@@ -297,7 +297,6 @@ START_TEST(numbers_that_are_none_are_never_chosen)
         {.temperature = 1, .top_k = 3, .top_p = 0.5, .min_p = 1}};
     for (size_t i = 0; i < sizeof hows / sizeof *hows; i++) {
         float row[] = {NAN, -INFINITY, FLT_MAX, -FLT_MAX, INFINITY, -NAN, 0, -0.0f};
-        sample_clean(8, row);
         struct sample_kept kept = keep(&hows[i], 8, row);
         ck_assert_uint_gt(kept.n, 0);
         for (uint64_t step = 0; step < 50; step++) {
@@ -305,9 +304,7 @@ START_TEST(numbers_that_are_none_are_never_chosen)
             ck_assert(id == 2 || id == 4);
         }
         float none[] = {NAN, -INFINITY, NAN};
-        sample_clean(3, none);
         ck_assert_uint_eq(keep(&hows[i], 3, none).n, 0);
-        ck_assert_int_eq(sample_best(3, none), -1);
     }
 }
 END_TEST
