@@ -9,15 +9,13 @@
 #include "model/base/mem.h"
 #include "model/nets/attention.h"
 #include "model/nets/cache.h"
+#include "tests/bench/peak.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 enum { REPEATS = 15, HEADS = 12, LAYERS = 16, MAX_TOKENS = 1025 };
 
@@ -54,34 +52,29 @@ static double time_of(void (*run)(void *arg), void *arg)
 
 /* ---- the ceiling ----------------------------------------------------------------- */
 
-enum { PEAK_STEPS = 100000, PEAK_CHAINS = 12 };
+enum { PEAK_STEPS = 100000 };
 
-#ifdef __x86_64__
-__attribute__((target("avx2,fma"))) static void fma_chains(void *arg)
+struct peak {
+    size_t lanes;
+    float sink[PEAK_LANES];
+};
+
+static void run_peak(void *arg)
 {
-    __m256 sum[PEAK_CHAINS], a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
-    for (int c = 0; c < PEAK_CHAINS; c++)
-        sum[c] = _mm256_set1_ps((float)c);
-    for (int i = 0; i < PEAK_STEPS; i++)
-#pragma GCC unroll 12
-        for (int c = 0; c < PEAK_CHAINS; c++)
-            sum[c] = _mm256_fmadd_ps(sum[c], a, b);
-    for (int c = 1; c < PEAK_CHAINS; c++)
-        sum[0] = _mm256_add_ps(sum[0], sum[c]);
-    _mm256_storeu_ps(arg, sum[0]);
+    struct peak *p = arg;
+    peak_run(p->lanes, PEAK_STEPS, p->sink);
 }
-#endif
 
-/* GFLOP/s of FMAs on registers alone, 256 bits wide; 0 where it can't be measured. */
-static double peak(void)
+/* GFLOP/s of FMAs on registers alone; 0 where it can't be measured. */
+static double peak(const struct kernels *k)
 {
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        float sink[8];
-        return 2e-9 * 8 * PEAK_CHAINS * PEAK_STEPS / time_of(fma_chains, sink);
-    }
-#endif
-    return 0;
+    struct peak fma = {.lanes = peak_lanes(k->name)};
+    if (!fma.lanes)
+        return 0;
+    double gflops = 1e-9 * peak_flops(fma.lanes, PEAK_STEPS) / time_of(run_peak, &fma);
+    printf("FMA peak of one core: %.0f GFLOP/s (%zu bits wide)\n", gflops,
+           32 * fma.lanes);
+    return gflops;
 }
 
 /* ---- cases ----------------------------------------------------------------------- */
@@ -204,16 +197,13 @@ static enum err_code bench_all(const struct kernels *k, double ceiling, struct e
 int main(int argc, char **argv)
 {
     struct err err = {0};
-    double ceiling = peak();
-    if (ceiling > 0)
-        printf("FMA peak of one core: %.0f GFLOP/s (256 bits wide)\n", ceiling);
     for (int i = 1; i < argc || i == 1; i++) {
         const struct kernels *k = kernels_get(i < argc ? argv[i] : NULL);
         if (!k) {
             fprintf(stderr, "no kernels named %s on this machine\n", argv[i]);
             return EXIT_FAILURE;
         }
-        if (bench_all(k, ceiling, &err) != ERR_OK) {
+        if (bench_all(k, peak(k), &err) != ERR_OK) {
             fprintf(stderr, "%s\n", err.msg);
             return EXIT_FAILURE;
         }

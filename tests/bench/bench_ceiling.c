@@ -7,6 +7,7 @@
  * The best instruction set of this machine is used. Times are of the wall clock, from a
  * common start to the last thread's end. */
 #include "model/base/mem.h"
+#include "tests/bench/peak.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -18,14 +19,7 @@
 #include <immintrin.h>
 #endif
 
-enum {
-    THREADS = 64,
-    STEPS = 4000000,
-    CHAINS = 12,
-    STEPS_512 = 1000000,
-    CHAINS_512 = 24,
-    READ_GIB = 1
-};
+enum { THREADS = 64, STEPS = 2000000, READ_GIB = 1 };
 
 struct part {
     pthread_t thread;
@@ -33,7 +27,7 @@ struct part {
     const float *data; /* [n]; NULL: FMAs */
     size_t n, times;
     double begin, end;
-    float sink[16];
+    float sink[PEAK_LANES];
 };
 
 static double now(void)
@@ -44,57 +38,6 @@ static double now(void)
 }
 
 #ifdef __x86_64__
-
-static bool has_avx512(void)
-{
-    return __builtin_cpu_supports("avx512f");
-}
-
-static bool has_ceiling(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-__attribute__((target("avx2,fma"))) static void fma_256(float *sink)
-{
-    __m256 sum[CHAINS], a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
-    for (int c = 0; c < CHAINS; c++)
-        sum[c] = _mm256_set1_ps((float)c);
-    for (int i = 0; i < STEPS; i++)
-#pragma GCC unroll 12
-        for (int c = 0; c < CHAINS; c++)
-            sum[c] = _mm256_fmadd_ps(sum[c], a, b);
-    for (int c = 1; c < CHAINS; c++)
-        sum[0] = _mm256_add_ps(sum[0], sum[c]);
-    _mm256_storeu_ps(sink, sum[0]);
-}
-
-__attribute__((target("avx512f"))) static void fma_512(float *sink)
-{
-    __m512 sum[CHAINS_512], a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
-    for (int c = 0; c < CHAINS_512; c++)
-        sum[c] = _mm512_set1_ps((float)c);
-    for (int i = 0; i < STEPS_512; i++)
-#pragma GCC unroll 24
-        for (int c = 0; c < CHAINS_512; c++)
-            sum[c] = _mm512_fmadd_ps(sum[c], a, b);
-    for (int c = 1; c < CHAINS_512; c++)
-        sum[0] = _mm512_add_ps(sum[0], sum[c]);
-    _mm512_storeu_ps(sink, sum[0]);
-}
-
-static double fma_flops(void)
-{
-    return has_avx512() ? 2.0 * 16 * CHAINS_512 * STEPS_512 : 2.0 * 8 * CHAINS * STEPS;
-}
-
-static void do_fma(float *sink)
-{
-    if (has_avx512())
-        fma_512(sink);
-    else
-        fma_256(sink);
-}
 
 /* data is aligned to 64 bytes, n a multiple of 64. */
 __attribute__((target("avx2"))) static void do_read(const float *data, size_t n,
@@ -114,21 +57,6 @@ __attribute__((target("avx2"))) static void do_read(const float *data, size_t n,
 
 #else
 
-static bool has_ceiling(void)
-{
-    return false;
-}
-
-static double fma_flops(void)
-{
-    return 0;
-}
-
-static void do_fma(float *sink)
-{
-    *sink = 0;
-}
-
 static void do_read(const float *data, size_t n, float *sink)
 {
     *sink = n ? data[0] : 0;
@@ -142,7 +70,7 @@ static void *part_main(void *arg)
     pthread_barrier_wait(p->start);
     p->begin = now();
     if (!p->data)
-        do_fma(p->sink);
+        peak_run(peak_lanes(NULL), STEPS, p->sink);
     for (size_t i = 0; p->data && i < p->times; i++)
         do_read(p->data, p->n, p->sink);
     p->end = now();
@@ -205,12 +133,14 @@ int main(void)
         snprintf(verb, sizeof verb, "%.*s", (int)(rest - line), line);
         threads = strtoul(rest, &rest, 10);
         bytes = strtoul(rest, &rest, 10);
-        if (!has_ceiling() || threads < 1 || threads > THREADS) {
+        if (!peak_lanes(NULL) || threads < 1 || threads > THREADS) {
             printf("{\"error\":\"no ceiling is known for this machine\"}\n");
         } else if (strcmp(verb, "fma") == 0) {
             memset(parts, 0, sizeof parts);
             double seconds = run_parts(parts, threads);
-            printf("{\"gflops\":%.3f}\n", (double)threads * fma_flops() / seconds * 1e-9);
+            printf("{\"gflops\":%.3f}\n", (double)threads *
+                                              peak_flops(peak_lanes(NULL), STEPS) /
+                                              seconds * 1e-9);
         } else if (!measure_read(parts, threads, bytes)) {
             printf("{\"error\":\"out of memory\"}\n");
         }

@@ -6,6 +6,7 @@
  * thread's own CPU time, so other processes on the machine disturb little. */
 #include "model/base/mem.h"
 #include "model/kernels/kernels.h"
+#include "tests/bench/peak.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -74,36 +75,17 @@ static void race(const struct work *w, size_t n, double *seconds)
 /* ---- the ceiling
  * ------------------------------------------------------------------------ */
 
-enum { PEAK_STEPS = 100000, PEAK_CHAINS = 12 };
+enum { PEAK_STEPS = 100000 };
 
-#ifdef __x86_64__
-__attribute__((target("avx2,fma"))) static void fma_chains(void *arg)
-{
-    __m256 sum[PEAK_CHAINS], a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
-    for (int c = 0; c < PEAK_CHAINS; c++)
-        sum[c] = _mm256_set1_ps((float)c);
-    for (int i = 0; i < PEAK_STEPS; i++)
-#pragma GCC unroll 12
-        for (int c = 0; c < PEAK_CHAINS; c++)
-            sum[c] = _mm256_fmadd_ps(sum[c], a, b);
-    for (int c = 1; c < PEAK_CHAINS; c++)
-        sum[0] = _mm256_add_ps(sum[0], sum[c]);
-    _mm256_storeu_ps(arg, sum[0]);
-}
-#endif
+struct peak {
+    size_t lanes;
+    float sink[PEAK_LANES];
+};
 
-/* GFLOP/s of FMAs on registers alone; 0 where it can't be measured. */
-static double peak(void)
+static void run_peak(void *arg)
 {
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        float sink[8];
-        double seconds;
-        race(&(struct work){fma_chains, sink}, 1, &seconds);
-        return 2.0 * 8 * PEAK_CHAINS * PEAK_STEPS / seconds * 1e-9;
-    }
-#endif
-    return 0;
+    struct peak *p = arg;
+    peak_run(p->lanes, PEAK_STEPS, p->sink);
 }
 
 /* ---- matrix products
@@ -198,13 +180,14 @@ static void weights_done(struct weights *s)
     mem_free(s->y);
 }
 
-static bool bench_shape(const struct kernels *k, size_t K, size_t N, double ceiling)
+static bool bench_shape(const struct kernels *k, size_t K, size_t N)
 {
     static const size_t rows[] = {1, 2, 4, 8, 16, 32, 64, 128, MAX_ROWS};
     struct weights s;
+    struct peak fma = {.lanes = peak_lanes(k->name)};
     bool ok = weights_init(&s, k, MAX_ROWS, K, N);
     for (size_t i = 0; ok && i < sizeof(rows) / sizeof(rows[0]); i++) {
-        double seconds[4], flops = 2e-9 * (double)rows[i] * (double)N * (double)K;
+        double seconds[RACERS], flops = 2e-9 * (double)rows[i] * (double)N * (double)K;
         struct matmul_case c[4];
         for (size_t j = 0; j < 4; j++)
             c[j] = (struct matmul_case){
@@ -212,13 +195,17 @@ static bool bench_shape(const struct kernels *k, size_t K, size_t N, double ceil
         race((struct work[]){{run_ours, &c[0]},
                              {run_ours, &c[1]},
                              {run_int8, &c[2]},
-                             {run_blas, &c[3]}},
-             4, seconds);
+                             {run_blas, &c[3]},
+                             {run_peak, &fma}},
+             fma.lanes ? 5 : 4, seconds);
         printf("[%4zu,%4zu] %5zu", K, N, rows[i]);
         for (size_t j = 0; j < 4; j++)
             printf(" %9.1f", flops / seconds[j]);
         printf(" %8.2f", seconds[3] / seconds[0]);
-        printf(ceiling > 0 ? " %7.0f%%\n" : "\n", 100 * flops / seconds[0] / ceiling);
+        if (fma.lanes)
+            printf(" %7.0f%%", 100 * flops / seconds[0] * seconds[4] /
+                                   (1e-9 * peak_flops(fma.lanes, PEAK_STEPS)));
+        printf("\n");
     }
     weights_done(&s);
     return ok;
@@ -286,16 +273,16 @@ static bool bench_cold(const struct kernels *k)
     return ok;
 }
 
-static bool bench_matmul(const struct kernels *k, double ceiling)
+static bool bench_matmul(const struct kernels *k)
 {
     static const size_t shapes[][2] = {{384, 1536}, {768, 768}, {768, 3072}, {1536, 384}};
     printf("\n%s: packed product beside the BLAS (sgemv for one row), one thread, "
-           "GFLOP/s\n",
-           k->name);
+           "GFLOP/s;\nthe peak is that of FMAs %zu bits wide, measured in between\n",
+           k->name, 32 * peak_lanes(k->name));
     printf(
         "[   K,   N]  rows       f32      bf16      int8      BLAS  f32/BLAS  of peak\n");
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
-        if (!bench_shape(k, shapes[i][0], shapes[i][1], ceiling))
+        if (!bench_shape(k, shapes[i][0], shapes[i][1]))
             return false;
     return bench_cold(k);
 }
@@ -507,16 +494,13 @@ int main(int argc, char **argv)
 {
     if (!kernels_blas_single_thread())
         fprintf(stderr, "warning: this OpenBLAS doesn't stay on one thread\n");
-    double ceiling = peak();
-    if (ceiling > 0)
-        printf("FMA peak of one core: %.0f GFLOP/s (256 bits wide)\n", ceiling);
     for (int i = 1; i < argc || i == 1; i++) {
         const struct kernels *k = kernels_get(i < argc ? argv[i] : NULL);
         if (!k) {
             fprintf(stderr, "no kernels named %s on this machine\n", argv[i]);
             return EXIT_FAILURE;
         }
-        if (!bench_matmul(k, ceiling)) {
+        if (!bench_matmul(k)) {
             fprintf(stderr, "out of memory\n");
             return EXIT_FAILURE;
         }
