@@ -1,13 +1,15 @@
 #!/bin/sh
 # The HTTP path by itself, and short requests beside long ones.
-#   bench_http.sh BUILD_DIR [SECONDS [ROUNDS]]
+#   bench_http.sh BUILD_DIR [SECONDS [ROUNDS [REQUESTS]]]
 # Throughput of /livez and nginx's `return 200` in turn (median, least to most), the CPU
 # time of a request whose model is tiny, resident memory before and after, and bench_http
-# on the shipped classifiers. Load goes to 127.0.0.1 only.
+# on the shipped classifiers; with REQUESTS (1000000 take some two minutes) also resident
+# memory over so many of them. Load goes to 127.0.0.1 only.
 set -eu
 build=$1
 seconds=${2:-2}
 rounds=${3:-5}
+requests=${4:-0}
 sh tests/lint/packages.sh wrk nginx-light
 work=$(mktemp -d)
 pids=
@@ -92,3 +94,7 @@ serve shipped
 for model in sentiment-transformer sentiment-lstm; do
     "$build/tests/bench/bench_http" "$port" $model "$seconds" "$rounds"
 done
+if [ "$requests" -gt 0 ]; then
+    serve steady tests/fixtures/models/tiny-bilstm tests/fixtures/models/tiny-lstm
+    "$build/tests/bench/bench_resident" "$port" $pid "$requests"
+fi
