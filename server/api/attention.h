@@ -1,7 +1,8 @@
 /* Attention: POST /v1/attention, the attention maps of one text with its tokens.
  *
- * Maps are captured layer by layer and turned into text at once: memory holds the floats
- * of one layer and the text of the chosen ones, never a tree. */
+ * The request is read here (attention_request.h), planned once its tokens are known
+ * (map_plan.h) and refused then if it is too large; the pass fills a capture
+ * (capture.h), and attention_reply.h writes the answer. */
 #ifndef SERVER_API_ATTENTION_H
 #define SERVER_API_ATTENTION_H
 
@@ -10,6 +11,6 @@
 
 enum err_code attention_handle(struct server *s, const struct request *q,
                                struct answer *out, struct err *err);
-extern const struct route_doc attention_doc;
+extern const struct route_doc attention_doc; /* in attention_request.c, with its table */
 
 #endif

@@ -1,42 +1,66 @@
-/* Capture: the sink that turns attention maps into JSON text while they are computed.
+/* Capture: the sink that turns the rows of attention maps into the bytes of a reply while
+ * they are computed.
  *
- * Holds the floats of one layer, chosen heads and queries only; when the next layer
- * begins, the finished one becomes text. One owner, on the thread that computes. */
+ * Holds the floats of the chosen heads of one layer (and of the sums over layers, if such
+ * are asked for); when the next layer begins, the finished one is measured, reduced and
+ * encoded. Pauses of the pass fall between layers, so that nobody waits for all of the
+ * encoding. One owner, on the thread that computes. */
 #ifndef SERVER_API_CAPTURE_H
 #define SERVER_API_CAPTURE_H
 
-#include "model/seq.h"
-#include "server/api/selection.h"
+#include "server/api/map_plan.h"
 #include "server/json_write.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-struct capture {
-    const struct selection *layers, *heads, *queries; /* borrowed */
-    size_t n_keys;
-    bool pooling; /* no query axis: a head is a row */
-    unsigned decimals;
-
-    float *maps; /* [heads,queries,n_keys] of the layer being computed */
-    size_t layer;
-    bool open;               /* maps holds something not yet written */
-    bool not_finite;         /* a weight was NaN or infinite */
-    struct json_writer *out; /* [layers] the text of each chosen layer */
+/* The largest weights of every row of every map. */
+struct capture_top {
+    int32_t *index;   /* [n_maps,rows,k] places in a row */
+    float *value;     /* [n_maps,rows,k] */
+    float *rest;      /* [n_maps,rows] what the others sum to */
+    size_t n_rows, k; /* n_rows: of all maps */
 };
 
-enum err_code capture_init(struct capture *c, const struct selection *layers,
-                           const struct selection *heads, const struct selection *queries,
-                           size_t n_keys, struct err *err) MUST_CHECK;
+struct capture {
+    const struct map_plan *plan;
+    size_t rows; /* taken down of each head */
+
+    float *layer;            /* [slots,rows,T] of the layer being computed */
+    float *sums;             /* [maps,rows,T] over layers, or NULL */
+    float *scratch, *picked; /* [rows,T] between the steps of one map */
+    size_t at;               /* which layer that is */
+    bool open;               /* `layer` holds something */
+    size_t n_summed;         /* layers in `sums` */
+
+    struct json_writer *text; /* [n_maps] JSON of each map, or NULL: */
+    unsigned char *bytes;     /* [n_maps,map_bytes] */
+    size_t map_bytes;
+    struct capture_top top; /* if that is asked for, in place of both */
+
+    double *metrics; /* [n_pieces,MAPS_METRICS] or NULL */
+    struct maps_text measured;
+    float *special;
+    int32_t *same;
+
+    bool not_finite; /* a number that can't be: a fault of ours */
+    bool massless;   /* a row had nothing left that could be renormalized */
+};
+
+enum err_code capture_init(struct capture *c, const struct map_plan *plan,
+                           struct err *err) MUST_CHECK;
 void capture_done(struct capture *c);
 
 /* The row of a struct seq_sink; arg is the capture. */
 void capture_row(void *arg, size_t layer, size_t head, size_t query, size_t n_keys,
                  const float *p);
 
-/* After the pass: writes the maps, layers in the order asked for, as one value. ERR_BUG
- * if a weight was not finite; ERR_NOMEM. */
-enum err_code capture_write(struct capture *c, struct json_writer *w,
-                            struct err *err) MUST_CHECK;
+/* Behind the pass: the last layer, and what is made of all. ERR_BUG if a number was not
+ * finite, ERR_NOMEM. Then the fields above hold all that the reply needs. */
+enum err_code capture_finish(struct capture *c, struct err *err) MUST_CHECK;
+
+/* The maps as one JSON value, nested as the plan's axes say; gives back their memory as
+ * it goes. */
+void capture_write_json(struct capture *c, struct json_writer *w);
 
 #endif

@@ -308,7 +308,7 @@ static bool add_row(const struct text *x, size_t q, const float *p,
     bool any = false;
     for (size_t k = 0; k < (x->t.causal ? q + 1 : x->t.n); k++) {
         bool same = k != q && IDS[k] == IDS[q];
-        sum[MAPS_ENTROPY] -= p[k] * log(p[k]);
+        sum[MAPS_ENTROPY] -= p[k] * log((double)p[k]);
         sum[MAPS_DISTANCE] += p[k] * fabs((double)q - (double)k);
         sum[MAPS_SPECIAL] += p[k] * x->special[k];
         sum[MAPS_SAME] += same ? p[k] : 0;

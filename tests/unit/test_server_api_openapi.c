@@ -270,6 +270,17 @@ START_TEST(replies_are_what_the_schemas_say)
     check_reply("attention", NULL, "{\"text\":\"a caf\xc3\xa9\",\"layers\":[0]}");
     check_reply("attention", NULL, "{\"text\":\"the cat\",\"model\":\"tiny-gpt2\"}");
     check_reply("attention", NULL, "{\"text\":\"the cat\",\"model\":\"tiny-bilstm\"}");
+    check_reply("attention", NULL,
+                "{\"text\":\"the cat\",\"select\":[[0,1]],\"metrics\":true,\"dtype\":"
+                "\"uint8\"}");
+    check_reply("attention", NULL,
+                "{\"input_ids\":[5,6],\"top_k\":1,\"metrics\":true,\"special_tokens\":"
+                "\"drop\"}");
+    check_reply("attention", NULL,
+                "{\"text\":\"the cat\",\"model\":\"tiny-gpt2\",\"generate\":"
+                "{\"max_tokens\":3},\"reduce\":{\"layers\":\"rollout\"}}");
+    check_reply("attention", NULL,
+                "{\"text\":\"the cat\",\"reduce\":{\"tokens\":\"word\"},\"pool\":8}");
     check_reply("completions", NULL, "{\"prompt\":[\"the cat\",\"a\"],\"n\":2}");
     check_reply("completions", NULL,
                 "{\"prompt\":[3,4],\"echo\":true,\"logprobs\":3,"

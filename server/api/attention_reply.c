@@ -1,0 +1,692 @@
+#include "server/api/attention_reply.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "server/api/token_json.h"
+
+enum { NEXT_TOKENS = 5 };
+
+static const char *const MASKS[] = {[SEQ_MASK_NONE] = "none",
+                                    [SEQ_MASK_CAUSAL] = "causal",
+                                    [SEQ_MASK_FULL] = "full",
+                                    [SEQ_MASK_POOLING] = "pooling"};
+
+/* ---- the shape ------------------------------------------------------------------- */
+
+static const struct doc_shape TOKEN[] = {
+    {"id", DOC_INTEGER, .help = "Its number in the vocabulary"},
+    {"piece", DOC_STRING, .nullable = true, .help = "As tokenizer.json spells it"},
+    {"text", DOC_STRING, .nullable = true,
+     .help =
+         "The part of the text it stands for; null for special tokens, and where a "
+         "token is a part of a character. Of tokens that stand for one long part only "
+         "the first has it all"},
+    {"bytes", DOC_STRING, .optional = true,
+     .help = "Of a part of a character: its bytes in hexadecimal"},
+    {"start", DOC_INTEGER, .nullable = true,
+     .help = "Where that part begins in the text, in offset_unit; null for input_ids and "
+             "generated tokens"},
+    {"end", DOC_INTEGER, .nullable = true, .help = "And where it ends"},
+    {"part", DOC_INTEGER, .optional = true, .nullable = true,
+     .help = "Of a pair: in which text, 0 or 1; null for special tokens"},
+    {"special", DOC_BOOLEAN,
+     .help = "Put there by the tokenizer, not by the text; of ids: a special token"},
+    {"word", DOC_INTEGER, .nullable = true, .help = "Which word of the text it is in"},
+    {"generated", DOC_BOOLEAN, .optional = true, .help = "With generate: by the model"},
+    {0}};
+
+static const struct doc_shape WORD[] = {
+    {"tokens", DOC_INTEGERS, .help = "Index in tokens of each of its tokens"}, {0}};
+
+static const struct doc_shape ROUNDING[] = {
+    {"decimals", DOC_INTEGER, .optional = true, .help = "JSON: digits behind the point"},
+    {"row_sum_error_max", DOC_NUMBER, .help = "What rounding can change in a row's sum"},
+    {0}};
+
+static const struct doc_shape SPARSE[] = {
+    {"layout", DOC_STRING, .help = "csr, every row with k entries"},
+    {"k", DOC_INTEGER, .help = "Entries of a row, largest first"},
+    {"indices", DOC_INTEGERS, .optional = true,
+     .help = "Their places in key_tokens (words: in words), row after row"},
+    {"values", DOC_ARRAY, .optional = true, .help = "What stands there"},
+    {"residual", DOC_ARRAY, .optional = true,
+     .help = "What all others of a row sum to, one number per row"},
+    {0}};
+
+static const struct doc_shape MAPS[] = {
+    {"kind", DOC_STRING, .help = "weights, scores or value_norm"},
+    {"axes", DOC_STRINGS,
+     .help = "Of layer, head, query, key; pair, query, key; or hop, key: those that are "
+             "left"},
+    {"shape", DOC_INTEGERS, .help = "Length of each axis"},
+    {"layers", DOC_INTEGERS, .optional = true,
+     .help = "Index of each chosen layer, also where they are reduced"},
+    {"heads", DOC_INTEGERS, .optional = true,
+     .help = "Index of each chosen head or hop, also where they are reduced"},
+    {"pairs", DOC_ARRAY, .optional = true, .help = "With select: layer and head of each"},
+    {"kv_group", DOC_INTEGER, .optional = true,
+     .help = "So many neighbouring heads share their keys and values"},
+    {"dtype", DOC_STRING, .help = "What they are given in; computed in float32"},
+    {"scale", DOC_NUMBER, .optional = true, .help = "uint8: what one step is worth"},
+    {"row_sum", DOC_NUMBER, .nullable = true,
+     .help = "What each row of data sums to; null where it need not be 1"},
+    {"row_sum_tolerance", DOC_NUMBER, .nullable = true,
+     .help = "Within this, rounding included"},
+    {"rounding", DOC_OBJECT, .of = ROUNDING},
+    {"note", DOC_STRING, .optional = true, .help = "What to bear in mind"},
+    {"data", DOC_ARRAY, .optional = true,
+     .help = "JSON: the maps, nested as axes and shape say"},
+    {"sparse", DOC_OBJECT, .optional = true, .of = SPARSE,
+     .help = "With top_k, in place of data; lists in JSON, tensors in binary"},
+    {0}};
+
+static const struct doc_shape METRICS[] = {
+    {"fields", DOC_STRINGS, .help = "What the last axis of data holds, of weights"},
+    {"axes", DOC_STRINGS, .help = "layer, head, field; or pair, field"},
+    {"shape", DOC_INTEGERS, .help = "Length of each axis"},
+    {"data", DOC_ARRAY,
+     .help = "Means over the queries; null where no query says anything (same: no token "
+             "stands twice; next: causal)"},
+    {"labels", DOC_ARRAY,
+     .help = "Lists of first-token, previous-token, current-token, next-token, special, "
+             "same-token (half of the weight), broad (entropy_norm of 0.8), else mixed: "
+             "what the head does on this text"},
+    {0}};
+
+static const struct doc_shape NEXT[] = {
+    {"id", DOC_INTEGER, .help = "Its number in the vocabulary"},
+    {"piece", DOC_STRING, .nullable = true, .help = "As tokenizer.json spells it"},
+    {"text", DOC_STRING, .nullable = true,
+     .help = "What it adds; null if no UTF-8 alone"},
+    {"bytes", DOC_STRING, .optional = true, .help = "In place of text, in hexadecimal"},
+    {"score", DOC_NUMBER, .help = "Probability"},
+    {"logprob", DOC_NUMBER, .help = "Its natural logarithm"},
+    {0}};
+
+static const struct doc_shape PREDICTION[] = {
+    {"label", DOC_STRING, .optional = true, .help = "The label with the highest score"},
+    {"score", DOC_NUMBER, .optional = true,
+     .help = "Its score, as /v1/sentiment gives it"},
+    {"scores", DOC_SCORES, .optional = true, .help = "Of all labels"},
+    {"next", DOC_LIST, .optional = true, .of = NEXT,
+     .help = "Of a language model: the likeliest tokens behind the last row"},
+    {0}};
+
+static const struct doc_shape GENERATED[] = {
+    {"text", DOC_STRING, .help = "What was generated"},
+    {"tokens", DOC_INTEGER, .help = "How many"},
+    {"finish", DOC_STRING, .help = "end: the model's end of text; length: max_tokens"},
+    {"rows_are", DOC_STRING,
+     .help = "tokens that were fed: the last generated one has no row"},
+    {0}};
+
+static const struct doc_shape USAGE[] = {
+    {"tokens", DOC_INTEGER, .help = "Tokens read, special ones included"},
+    {"truncated", DOC_BOOLEAN, .help = "Some were left out: the model reads no more"},
+    {"values", DOC_INTEGER, .help = "Numbers in data, sparse and metrics"},
+    {0}};
+
+static const struct doc_shape TENSOR_PARAMETERS[] = {
+    {"binary_data_size", DOC_INTEGER, .help = "Its bytes"}, {0}};
+
+static const struct doc_shape OUTPUT[] = {
+    {"name", DOC_STRING, .help = "attention; or indices, residual, values"},
+    {"datatype", DOC_STRING, .help = "FP32, FP16, UINT8, INT32"},
+    {"shape", DOC_INTEGERS, .help = "Length of each axis"},
+    {"parameters", DOC_OBJECT, .of = TENSOR_PARAMETERS},
+    {0}};
+
+const struct doc_shape attention_reply_shape[] = {
+    {"object", DOC_STRING, .help = "attention"},
+    {"model", DOC_STRING, .help = "Which model answered"},
+    {"architecture", DOC_STRING, .help = "As its config.json says"},
+    {"mask", DOC_STRING, .help = "causal, full or pooling"},
+    {"tokens", DOC_LIST, .of = TOKEN, .help = "All tokens of the text"},
+    {"words", DOC_LIST, .optional = true, .of = WORD,
+     .help = "With reduce tokens: the words that keys are"},
+    {"query_tokens", DOC_INTEGERS,
+     .help = "Index in tokens of each row (the first token of a word or thumbnail cell); "
+             "empty for attention pooling"},
+    {"key_tokens", DOC_INTEGERS, .help = "Index in tokens of each key, likewise"},
+    {"attention", DOC_OBJECT, .of = MAPS},
+    {"metrics", DOC_OBJECT, .optional = true, .of = METRICS},
+    {"prediction", DOC_OBJECT, .optional = true, .of = PREDICTION,
+     .help = "What a classifier says of this text, or a language model of what follows"},
+    {"generated", DOC_OBJECT, .optional = true, .of = GENERATED},
+    {"usage", DOC_OBJECT, .of = USAGE},
+    {"outputs", DOC_LIST, .optional = true, .of = OUTPUT,
+     .help = "Binary: the tensors behind this object, in order"},
+    {0}};
+
+/* ---- tokens ---------------------------------------------------------------------- */
+
+/* Which of the two texts the token is in; NULL: it is in none. */
+static const struct json_text *text_of(const struct attention_answer *a, size_t i)
+{
+    if (!a->ask->text.at || i >= a->n_prompt)
+        return NULL;
+    return a->tokens->at[i].part ? &a->ask->text_pair : &a->ask->text;
+}
+
+/* True if the token before stands for the same long part of the text, as the bytes of
+ * unknown characters do: writing that again and again could make any reply too long. */
+static bool shares_much(const struct attention_answer *a, size_t i)
+{
+    enum { MUCH = 32 };
+    const struct seq_token *t = &a->tokens->at[i], *before = i ? t - 1 : NULL;
+    return before && !before->special && before->part == t->part &&
+           before->start == t->start && before->end == t->end && t->end - t->start > MUCH;
+}
+
+/* What the token stands for in the text; by its own bytes where these are a part of a
+ * character, or the text says no more. */
+static void write_token_text(struct json_writer *w, const struct attention_answer *a,
+                             size_t i)
+{
+    const struct seq_token *t = &a->tokens->at[i];
+    const struct json_text *text = text_of(a, i);
+    size_t n = 0;
+    const char *own = seq_piece_bytes(a->model->seq, t->id, &n);
+    if (t->special) {
+        json_write_key(w, "text");
+        json_write_null(w);
+    } else if (!text || (own && (shares_much(a, i) || utf8_valid(own, n) != n))) {
+        token_json_text(w, own ? own : "", own ? n : 0);
+    } else {
+        token_json_text(w, text->at + t->start, t->end - t->start);
+    }
+}
+
+static void write_offset(struct json_writer *w, const char *key,
+                         const struct attention_answer *a, size_t i, size_t byte,
+                         struct token_cursor *at /* [2] */)
+{
+    const struct seq_token *t = &a->tokens->at[i];
+    const struct json_text *text = text_of(a, i);
+    enum utf8_unit unit = (enum utf8_unit)a->ask->offset_unit;
+    json_write_key(w, key);
+    if (!text)
+        json_write_null(w);
+    else
+        json_write_uint(
+            w, t->special ? 0 : token_json_offset(&at[t->part], text->at, byte, unit));
+}
+
+static void write_part(struct json_writer *w, const struct seq_token *t)
+{
+    json_write_key(w, "part");
+    if (t->special)
+        json_write_null(w);
+    else
+        json_write_uint(w, t->part);
+}
+
+static void write_tokens(struct json_writer *w, const struct attention_answer *a)
+{
+    struct token_cursor starts[2] = {{0}}, ends[2] = {{0}};
+    json_write_key(w, "tokens");
+    json_write_array(w);
+    for (size_t i = 0; i < a->tokens->n; i++) {
+        const struct seq_token *t = &a->tokens->at[i];
+        json_write_object(w);
+        json_write_key_uint(w, "id", (uint64_t)t->id);
+        json_write_key(w, "piece");
+        token_json_piece(w, a->model->seq, t->id);
+        write_token_text(w, a, i);
+        write_offset(w, "start", a, i, t->start, starts);
+        write_offset(w, "end", a, i, t->end, ends);
+        if (a->ask->text_pair.at)
+            write_part(w, t);
+        json_write_key_bool(w, "special", t->special);
+        json_write_key(w, "word");
+        if (t->word >= 0)
+            json_write_int(w, t->word);
+        else
+            json_write_null(w);
+        if (a->finish)
+            json_write_key_bool(w, "generated", i >= a->n_prompt);
+        json_write_end(w);
+    }
+    json_write_end(w);
+}
+
+static void write_words(struct json_writer *w, const struct map_plan *p)
+{
+    json_write_key(w, "words");
+    json_write_array(w);
+    for (size_t k = 0; k < p->n_keys; k++) {
+        size_t word = p->key_at[k];
+        json_write_object(w);
+        json_write_key(w, "tokens");
+        json_write_array(w);
+        for (size_t t = p->first[word]; t < p->first[word + 1]; t++)
+            json_write_uint(w, t);
+        json_write_end(w);
+        json_write_end(w);
+    }
+    json_write_end(w);
+}
+
+/* The first token of each of n units, or of each cell of a thumbnail. */
+static void write_units(struct json_writer *w, const char *key, const struct map_plan *p,
+                        const size_t *units, size_t n)
+{
+    size_t cells = p->pool ? p->pool : n;
+    json_write_key(w, key);
+    json_write_array(w);
+    for (size_t i = 0; i < cells; i++)
+        json_write_uint(w, p->first[units[p->pool ? maps_pool_start(n, cells, i) : i]]);
+    json_write_end(w);
+}
+
+/* ---- maps ------------------------------------------------------------------------ */
+
+static void write_indexes(struct json_writer *w, const char *key,
+                          const struct selection *s)
+{
+    json_write_key(w, key);
+    json_write_array(w);
+    for (size_t i = 0; i < s->n; i++)
+        json_write_uint(w, s->at[i]);
+    json_write_end(w);
+}
+
+static void write_pairs(struct json_writer *w, const struct attention_answer *a)
+{
+    const struct json_ints *pairs = &a->ask->select;
+    json_write_key(w, "pairs");
+    json_write_array(w);
+    for (size_t i = 0; i < pairs->n; i += 2) {
+        int64_t n[2] = {(int64_t)a->model->info->n_map_layers,
+                        (int64_t)a->model->info->n_map_heads};
+        json_write_array(w);
+        for (size_t j = 0; j < 2; j++)
+            json_write_int(w, pairs->at[i + j] + (pairs->at[i + j] < 0 ? n[j] : 0));
+        json_write_end(w);
+    }
+    json_write_end(w);
+}
+
+static void write_shape(struct json_writer *w, const struct map_plan *p)
+{
+    json_write_key(w, "axes");
+    json_write_array(w);
+    for (size_t i = 0; i < p->n_axes; i++)
+        json_write_string(w, p->axes[i].name);
+    json_write_end(w);
+    json_write_key(w, "shape");
+    json_write_array(w);
+    for (size_t i = 0; i < p->n_axes; i++)
+        json_write_uint(w, p->axes[i].n);
+    json_write_end(w);
+}
+
+static void write_which(struct json_writer *w, const struct attention_answer *a)
+{
+    if (a->ask->select.at) {
+        write_pairs(w, a);
+    } else {
+        write_indexes(w, "layers", &a->plan->layers);
+        write_indexes(w, "heads", &a->plan->heads);
+    }
+    if (a->model->info->map_group > 1)
+        json_write_key_uint(w, "kv_group", a->model->info->map_group);
+}
+
+static void write_row_sum(struct json_writer *w, const struct attention_answer *a)
+{
+    double tolerance, rounding;
+    bool one = map_plan_row_sum(a->plan, &tolerance, &rounding) && !a->capture->massless;
+    json_write_key(w, "row_sum");
+    if (one)
+        json_write_uint(w, 1);
+    else
+        json_write_null(w);
+    json_write_key(w, "row_sum_tolerance");
+    if (one)
+        json_write_float(w, (float)(tolerance + rounding));
+    else
+        json_write_null(w);
+    json_write_key(w, "rounding");
+    json_write_object(w);
+    if (a->ask->encoding == MAP_JSON && a->ask->dtype != MAP_UINT8)
+        json_write_key_uint(w, "decimals", (uint64_t)a->ask->decimals);
+    json_write_key(w, "row_sum_error_max");
+    json_write_float(w, (float)rounding);
+    json_write_end(w);
+}
+
+static void write_sparse(struct json_writer *w, const struct attention_answer *a)
+{
+    const struct capture_top *top = &a->capture->top;
+    enum map_dtype dtype = (enum map_dtype)a->ask->dtype;
+    unsigned decimals = (unsigned)a->ask->decimals;
+    json_write_key(w, "sparse");
+    json_write_object(w);
+    json_write_key_string(w, "layout", "csr");
+    json_write_key_uint(w, "k", top->k);
+    if (a->ask->encoding == MAP_JSON) {
+        json_write_key(w, "indices");
+        json_write_array(w);
+        for (size_t i = 0; i < top->n_rows * top->k; i++)
+            json_write_int(w, top->index[i]);
+        json_write_end(w);
+        json_write_key(w, "values");
+        map_encode_json(w, dtype, decimals, top->n_rows * top->k, top->value);
+        json_write_key(w, "residual");
+        json_write_floats(w, top->rest, top->n_rows, decimals);
+    }
+    json_write_end(w);
+}
+
+static void write_maps(struct json_writer *w, const struct attention_answer *a)
+{
+    const struct attention_request *ask = a->ask;
+    json_write_key(w, "attention");
+    json_write_object(w);
+    json_write_key_string(w, "kind", ATTENTION_KINDS[ask->kind]);
+    write_shape(w, a->plan);
+    write_which(w, a);
+    json_write_key_string(w, "dtype", MAP_DTYPES[ask->dtype]);
+    if (ask->dtype == MAP_UINT8) {
+        json_write_key(w, "scale");
+        json_write_double(w, MAP_UINT8_SCALE);
+    }
+    write_row_sum(w, a);
+    if (ask->layers_by == LAYERS_ROLLOUT && a->model->info->mask == SEQ_MASK_CAUSAL)
+        json_write_key_string(w, "note",
+                              "rollout on a causal model is biased to early tokens");
+    if (a->plan->top_k) {
+        write_sparse(w, a);
+    } else if (ask->encoding == MAP_JSON) {
+        json_write_key(w, "data");
+        capture_write_json(a->capture, w);
+    }
+    json_write_end(w);
+}
+
+/* ---- metrics --------------------------------------------------------------------- */
+
+enum { METRIC_DECIMALS = 6 };
+
+static void write_numbers(struct json_writer *w, const double *metrics)
+{
+    json_write_array(w);
+    for (size_t i = 0; i < MAPS_METRICS; i++)
+        if (isnan(metrics[i]))
+            json_write_null(w);
+        else
+            json_write_fixed(w, metrics[i], METRIC_DECIMALS);
+    json_write_end(w);
+}
+
+static void write_labels(struct json_writer *w, const double *metrics)
+{
+    unsigned labels = maps_labels(metrics);
+    json_write_array(w);
+    for (size_t i = 0; i < MAPS_LABELS; i++)
+        if (labels & 1u << i)
+            json_write_string(w, MAPS_LABEL_NAMES[i]);
+    json_write_end(w);
+}
+
+/* Of every chosen head, nested by layer and head or by pair. */
+static void write_heads(struct json_writer *w, const struct attention_answer *a,
+                        void (*write)(struct json_writer *w, const double *metrics))
+{
+    bool pairs = a->ask->select.at;
+    size_t n = pairs ? 1 : a->plan->layers.n;
+    size_t each = pairs ? a->plan->n_pieces : a->plan->heads.n;
+    if (!pairs)
+        json_write_array(w);
+    for (size_t i = 0; i < n; i++) {
+        json_write_array(w);
+        for (size_t j = 0; j < each; j++)
+            write(w, a->capture->metrics + (i * each + j) * MAPS_METRICS);
+        json_write_end(w);
+    }
+    if (!pairs)
+        json_write_end(w);
+}
+
+static void write_metrics(struct json_writer *w, const struct attention_answer *a)
+{
+    bool pairs = a->ask->select.at;
+    json_write_key(w, "metrics");
+    json_write_object(w);
+    json_write_key(w, "fields");
+    json_write_array(w);
+    for (size_t i = 0; i < MAPS_METRICS; i++)
+        json_write_string(w, MAPS_METRIC_NAMES[i]);
+    json_write_end(w);
+    json_write_key(w, "axes");
+    json_write_array(w);
+    json_write_string(w, pairs ? "pair" : "layer");
+    if (!pairs)
+        json_write_string(w, "head");
+    json_write_string(w, "field");
+    json_write_end(w);
+    json_write_key(w, "shape");
+    json_write_array(w);
+    json_write_uint(w, pairs ? a->plan->n_pieces : a->plan->layers.n);
+    if (!pairs)
+        json_write_uint(w, a->plan->heads.n);
+    json_write_uint(w, MAPS_METRICS);
+    json_write_end(w);
+    json_write_key(w, "data");
+    write_heads(w, a, write_numbers);
+    json_write_key(w, "labels");
+    write_heads(w, a, write_labels);
+    json_write_end(w);
+}
+
+/* ---- what the model says --------------------------------------------------------- */
+
+static void write_scores(struct json_writer *w, const struct seq_info *info,
+                         const float *scores /* [L] */)
+{
+    size_t best = 0;
+    for (size_t l = 1; l < info->n_labels; l++)
+        if (scores[l] > scores[best])
+            best = l;
+    json_write_key_string(w, "label", info->labels[best]);
+    json_write_key(w, "score");
+    json_write_float(w, scores[best]);
+    json_write_key(w, "scores");
+    json_write_object(w);
+    for (size_t l = 0; l < info->n_labels; l++) {
+        json_write_key(w, info->labels[l]);
+        json_write_float(w, scores[l]);
+    }
+    json_write_end(w);
+}
+
+static void write_next(struct json_writer *w, const struct model *m,
+                       const float *logs /* [V] */)
+{
+    int32_t ids[NEXT_TOKENS];
+    float best[NEXT_TOKENS];
+    size_t n = m->info->vocab < NEXT_TOKENS ? m->info->vocab : NEXT_TOKENS;
+    maps_top(m->info->vocab, n, logs, ids, best);
+    json_write_key(w, "next");
+    json_write_array(w);
+    for (size_t i = 0; i < n; i++) {
+        size_t bytes = 0;
+        const char *own = seq_piece_bytes(m->seq, ids[i], &bytes);
+        json_write_object(w);
+        json_write_key_uint(w, "id", (uint64_t)ids[i]);
+        json_write_key(w, "piece");
+        token_json_piece(w, m->seq, ids[i]);
+        token_json_text(w, own ? own : "", own ? bytes : 0);
+        json_write_key(w, "score");
+        json_write_float(w, expf(best[i]));
+        json_write_key(w, "logprob");
+        json_write_float(w, best[i]);
+        json_write_end(w);
+    }
+    json_write_end(w);
+}
+
+static void write_prediction(struct json_writer *w, const struct attention_answer *a)
+{
+    json_write_key(w, "prediction");
+    json_write_object(w);
+    if (a->model->info->n_labels)
+        write_scores(w, a->model->info, a->result);
+    else
+        write_next(w, a->model, a->result);
+    json_write_end(w);
+}
+
+static void write_generated(struct json_writer *w, const struct attention_answer *a)
+{
+    json_write_key(w, "generated");
+    json_write_object(w);
+    json_write_key(w, "text");
+    json_write_text(w, a->generated.at, a->generated.n);
+    json_write_key_uint(w, "tokens", a->tokens->n - a->n_prompt);
+    json_write_key_string(w, "finish", a->finish);
+    json_write_key_string(w, "rows_are", "tokens that were fed");
+    json_write_end(w);
+}
+
+static void write_usage(struct json_writer *w, const struct attention_answer *a)
+{
+    json_write_key(w, "usage");
+    json_write_object(w);
+    json_write_key_uint(w, "tokens", a->n_fed);
+    json_write_key_bool(w, "truncated", a->tokens->n_dropped > 0);
+    json_write_key_uint(w, "values", map_plan_values(a->plan));
+    json_write_end(w);
+}
+
+/* ---- tensors --------------------------------------------------------------------- */
+
+/* shape: the plan's, up to `rank` axes. */
+static void write_output(struct json_writer *w, const char *name, const char *datatype,
+                         const struct map_plan *p, size_t rank, size_t bytes)
+{
+    json_write_object(w);
+    json_write_key_string(w, "name", name);
+    json_write_key_string(w, "datatype", datatype);
+    json_write_key(w, "shape");
+    json_write_array(w);
+    for (size_t i = 0; i < rank; i++)
+        json_write_uint(w, p->axes[i].n);
+    json_write_end(w);
+    json_write_key(w, "parameters");
+    json_write_object(w);
+    json_write_key_uint(w, "binary_data_size", bytes);
+    json_write_end(w);
+    json_write_end(w);
+}
+
+static void write_outputs(struct json_writer *w, const struct attention_answer *a)
+{
+    const struct map_plan *p = a->plan;
+    const struct capture_top *top = &a->capture->top;
+    enum map_dtype dtype = (enum map_dtype)a->ask->dtype;
+    const char *datatype = map_dtype_tensor(dtype);
+    size_t n = top->n_rows * top->k;
+    json_write_key(w, "outputs");
+    json_write_array(w);
+    if (p->top_k) {
+        write_output(w, "indices", "INT32", p, p->n_axes, n * sizeof *top->index);
+        write_output(w, "residual", "FP32", p, p->n_axes - 1,
+                     top->n_rows * sizeof *top->rest);
+        write_output(w, "values", datatype, p, p->n_axes, n * map_dtype_bytes(dtype));
+    } else {
+        write_output(w, "attention", datatype, p, p->n_axes,
+                     p->n_maps * a->capture->map_bytes);
+    }
+    json_write_end(w);
+}
+
+/* The tensors of top_k behind each other, as write_outputs says; the caller's. */
+static unsigned char *join_top(const struct capture_top *top, enum map_dtype dtype,
+                               size_t *bytes)
+{
+    size_t n = top->n_rows * top->k, indices = n * sizeof *top->index;
+    size_t rest = top->n_rows * sizeof *top->rest;
+    *bytes = indices + rest + n * map_dtype_bytes(dtype);
+    unsigned char *all = mem_alloc(*bytes + 1, 1);
+    if (!all)
+        return NULL;
+    memcpy(all, top->index, indices);
+    memcpy(all + indices, top->rest, rest);
+    map_encode(dtype, n, top->value, all + indices + rest);
+    return all;
+}
+
+/* ---- the whole ------------------------------------------------------------------- */
+
+static void write_all(struct json_writer *w, const struct attention_answer *a)
+{
+    const struct map_plan *p = a->plan;
+    json_write_object(w);
+    json_write_key_string(w, "object", "attention");
+    json_write_key_string(w, "model", a->model->name);
+    json_write_key_string(w, "architecture", a->model->info->architecture);
+    json_write_key_string(w, "mask", MASKS[a->model->info->mask]);
+    write_tokens(w, a);
+    if (p->word)
+        write_words(w, p);
+    write_units(w, "query_tokens", p, p->row_at, p->pooling ? 0 : p->n_rows);
+    write_units(w, "key_tokens", p, p->key_at, p->n_keys);
+    write_maps(w, a);
+    if (a->ask->metrics)
+        write_metrics(w, a);
+    if (a->result)
+        write_prediction(w, a);
+    if (a->finish)
+        write_generated(w, a);
+    write_usage(w, a);
+    if (a->ask->encoding == MAP_BINARY)
+        write_outputs(w, a);
+    json_write_end(w);
+    buf_put(&w->buf, "\n", 1);
+}
+
+static void make_npy(const struct attention_answer *a, struct reply *to)
+{
+    const struct map_plan *p = a->plan;
+    size_t shape[MAP_AXES];
+    for (size_t i = 0; i < p->n_axes; i++)
+        shape[i] = p->axes[i].n;
+    map_frame_npy(to, (enum map_dtype)a->ask->dtype, shape, p->n_axes, a->capture->bytes,
+                  p->n_maps * a->capture->map_bytes);
+}
+
+static void make_binary(const struct attention_answer *a, struct json_writer *take_w,
+                        struct reply *to)
+{
+    const struct capture *c = a->capture;
+    size_t n = a->plan->n_maps * c->map_bytes;
+    if (!a->plan->top_k) {
+        map_frame_binary(to, take_w, c->bytes, n);
+        return;
+    }
+    unsigned char *top = join_top(&c->top, (enum map_dtype)a->ask->dtype, &n);
+    if (top)
+        map_frame_binary(to, take_w, top, n);
+    to->body.failed |= !top;
+    mem_free(top);
+}
+
+enum err_code attention_reply_make(const struct attention_answer *a, struct reply *to,
+                                   struct err *err)
+{
+    struct json_writer w = {0};
+    if (a->ask->encoding != MAP_NPY)
+        write_all(&w, a);
+    if (a->ask->encoding == MAP_NPY)
+        make_npy(a, to);
+    else if (a->ask->encoding == MAP_BINARY && !w.buf.failed)
+        make_binary(a, &w, to);
+    else
+        reply_take_json(to, &w);
+    json_write_done(&w);
+    return to->body.failed ? err_set(err, ERR_NOMEM, "out of memory for the reply")
+                           : ERR_OK;
+}

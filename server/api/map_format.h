@@ -1,0 +1,45 @@
+/* Map_format: the numbers of maps as bytes - float32, float16 or uint8, little-endian,
+ * row by row - and the two frames around them: that of the Open Inference Protocol's
+ * binary tensors, and numpy's. Pure; any thread. */
+#ifndef SERVER_API_MAP_FORMAT_H
+#define SERVER_API_MAP_FORMAT_H
+
+#include "server/json_write.h"
+#include "server/reply.h"
+
+#include <stddef.h>
+
+enum map_encoding { MAP_JSON, MAP_BINARY, MAP_NPY };
+enum map_dtype { MAP_FLOAT32, MAP_FLOAT16, MAP_UINT8 };
+extern const char *const MAP_ENCODINGS[]; /* as requests and replies spell them */
+extern const char *const MAP_DTYPES[];
+
+/* Their media types. */
+#define MAP_TYPE_BINARY "application/octet-stream"
+#define MAP_TYPE_NPY    "application/x-npy"
+
+size_t map_dtype_bytes(enum map_dtype dtype);
+/* The protocol's word, "FP32". */
+const char *map_dtype_tensor(enum map_dtype dtype);
+/* What one step of uint8 is worth. */
+extern const double MAP_UINT8_SCALE;
+/* Most that a row of n weights whose sum is 1 can be off by it. */
+double map_dtype_row_error(enum map_dtype dtype, size_t n);
+
+/* n values to bytes: float16 to nearest, ties to even, above 65504 infinite; uint8 the
+ * nearest of 0, 1/255, ... 1. */
+void map_encode(enum map_dtype dtype, size_t n, const float *x, void *to);
+
+/* An array of n values as JSON: rounded to so many decimals, or uint8 steps. */
+void map_encode_json(struct json_writer *w, enum map_dtype dtype, unsigned decimals,
+                     size_t n, const float *x);
+
+/* The reply gets head (JSON text, padded with blanks to a multiple of 8) and n bytes of
+ * tensors; its header tells where these begin. Takes the writer's text. */
+void map_frame_binary(struct reply *r, struct json_writer *take_head, const void *bytes,
+                      size_t n);
+/* Or numpy's header, version 1.0, padded to 64, and the one array. */
+void map_frame_npy(struct reply *r, enum map_dtype dtype, const size_t *shape,
+                   size_t rank, const void *bytes, size_t n);
+
+#endif
