@@ -70,8 +70,8 @@ void *mem_resize(void *old, size_t count, size_t size)
     return realloc(old, bytes ? bytes : 1);
 }
 
-/* Blocks from here on ask for huge pages: a model of 100 MB then takes 50 page faults
- * instead of 25,000, which is most of what loading it costs. */
+/* Blocks from here on ask for huge pages: 100 MB then take 50 page faults instead of
+ * 25,000, which would be most of what loading a model costs. */
 static const size_t huge_from = 4u << 20, huge_page = 2u << 20;
 
 void *mem_aligned(size_t count, size_t size)
