@@ -11,7 +11,7 @@
 
 enum { CLIENTS = 64, ROUNDS = 12 };
 
-static const char *const requests[][2] = {
+static const char *const chosen[][2] = {
     {"/v1/sentiment", "{\"model\":\"tiny-bert\",\"text\":\"great\"}"},
     {"/v1/sentiment",
      "{\"model\":\"tiny-bert\",\"texts\":[\"not great\",\"the café, not great\"]}"},
@@ -27,11 +27,43 @@ static const char *const requests[][2] = {
      "{\"model\":\"tiny-gpt2\",\"text\":\"the cat sat on the\",\"layers\":[0]}"},
     {"/v1/attention", "{\"model\":\"tiny-bilstm\",\"text\":\"I loved every minute\"}"},
 };
-enum { REQUESTS = sizeof requests / sizeof *requests };
+enum { CHOSEN = sizeof chosen / sizeof *chosen, REQUESTS = CHOSEN + 40 };
+
+static struct request {
+    const char *path;
+    char body[1000];
+} requests[REQUESTS];
+
+/* The chosen ones, and others of 1 to 80 words at random. */
+static void make_requests(void)
+{
+    static const char *const words[] = {"the", "cat",   "sat",   "on",     "mat",
+                                        "not", "great", "every", "minute", "café"};
+    static const char *const models[][2] = {{"/v1/sentiment", "tiny-bert"},
+                                            {"/v1/sentiment", "tiny-bilstm"},
+                                            {"/v1/next-word", "tiny-gpt2"},
+                                            {"/v1/next-word", "tiny-lstm"}};
+    unsigned seed = 20;
+    for (size_t q = 0; q < REQUESTS; q++) {
+        struct request *r = &requests[q];
+        r->path = q < CHOSEN ? chosen[q][0] : models[q % 4][0];
+        if (q < CHOSEN) {
+            snprintf(r->body, sizeof r->body, "%s", chosen[q][1]);
+            continue;
+        }
+        int n = snprintf(r->body, sizeof r->body, "{\"model\":\"%s\",\"text\":\"",
+                         models[q % 4][1]);
+        for (size_t left = 1 + q * q % 80; left > 0; left--) {
+            seed = seed * 1103515245u + 12345u;
+            n += snprintf(r->body + n, sizeof r->body - (size_t)n, "%s%s",
+                          words[(seed >> 16) % 10], left > 1 ? " " : "\"}");
+        }
+    }
+}
 
 struct crowd {
     unsigned port;
-    struct reply want[REQUESTS]; /* each alone, before the crowd came */
+    struct reply want[REQUESTS]; /* each alone, of one worker, before the crowd came */
     atomic_int wrong, answered;
 };
 
@@ -46,7 +78,7 @@ static void *crowd_client(void *arg)
         struct reply r;
         client_open(&c, crowd->port);
         client_sendf(&c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
-                     requests[q][0], strlen(requests[q][1]), requests[q][1]);
+                     requests[q].path, strlen(requests[q].body), requests[q].body);
         client_read(&c, &r, false, 60000);
         const struct reply *want = &crowd->want[q];
         if (r.status == 200 && r.body_n == want->body_n &&
@@ -63,26 +95,39 @@ static void *crowd_client(void *arg)
     return NULL;
 }
 
-START_TEST(sixty_four_clients_each_get_their_own_answer)
+static void let_crowd_in(struct crowd *crowd)
 {
-    struct daemon d;
-    const char *const args[] = {"--queue-limit=256", "--workers=3", NULL};
-    daemon_start(&d, args);
-    struct crowd crowd = {.port = d.port};
-    for (size_t q = 0; q < REQUESTS; q++) {
-        ask(d.port, "POST", requests[q][0], requests[q][1], &crowd.want[q]);
-        ck_assert_int_eq(crowd.want[q].status, 200);
-    }
     pthread_t threads[CLIENTS];
+    atomic_store(&crowd->answered, 0);
     for (int i = 0; i < CLIENTS; i++)
-        pthread_create(&threads[i], NULL, crowd_client, &crowd);
+        pthread_create(&threads[i], NULL, crowd_client, crowd);
     for (int i = 0; i < CLIENTS; i++)
         pthread_join(threads[i], NULL);
-    ck_assert_int_eq(atomic_load(&crowd.wrong), 0);
-    ck_assert_int_eq(atomic_load(&crowd.answered), CLIENTS * ROUNDS);
+    ck_assert_int_eq(atomic_load(&crowd->wrong), 0);
+    ck_assert_int_eq(atomic_load(&crowd->answered), CLIENTS * ROUNDS);
+}
+
+/* Byte for byte the same alone, and in batches of whoever came with it, with any number
+ * of workers. */
+START_TEST(sixty_four_clients_each_get_their_own_answer)
+{
+    static struct crowd crowd;
+    const char *const workers[] = {"--workers=1", "--workers=2", "--workers=5"};
+    make_requests();
+    for (size_t i = 0; i < sizeof workers / sizeof *workers; i++) {
+        struct daemon d;
+        const char *const args[] = {"--queue-limit=256", workers[i], NULL};
+        daemon_start(&d, args);
+        crowd.port = d.port;
+        for (size_t q = 0; i == 0 && q < REQUESTS; q++) {
+            ask(d.port, "POST", requests[q].path, requests[q].body, &crowd.want[q]);
+            ck_assert_msg(crowd.want[q].status == 200, "%s", crowd.want[q].body);
+        }
+        let_crowd_in(&crowd);
+        ck_assert_int_eq(daemon_stop(&d), 0);
+    }
     for (size_t q = 0; q < REQUESTS; q++)
         reply_done(&crowd.want[q]);
-    ck_assert_int_eq(daemon_stop(&d), 0);
 }
 END_TEST
 
