@@ -55,6 +55,6 @@ code=$(engine inspect --format '{{.State.ExitCode}}' "$id")
 bytes=$(engine image inspect --format '{{.Size}}' "${BARE:-seqd-bare}" 2>/dev/null || echo 0)
 if [ "$bytes" -gt 0 ]; then
     echo "image without weights: $((bytes / 1000000)) MB"
-    [ "$bytes" -lt 60000000 ] || { echo "over 60 MB" >&2; exit 1; }
+    [ "$bytes" -lt 20000000 ] || { echo "over 20 MB" >&2; exit 1; }
 fi
 echo "container: ready, answered, stopped with status 0"
