@@ -22,23 +22,46 @@ static void mark(void *arg, size_t first, size_t last)
         atomic_fetch_add(&w->done[i], 1);
 }
 
-struct member {
+/* A crew with members that assist until the end. */
+struct team {
     struct crew *crew;
-    atomic_bool *stop;
+    atomic_bool stop;
+    atomic_int returns; /* from crew_assist */
+    pthread_t members[MEMBERS];
+    int n;
 };
 
 static bool idle(void *arg)
 {
-    const struct member *m = arg;
-    return !atomic_load(m->stop);
+    return !atomic_load(&((struct team *)arg)->stop);
 }
 
 static void *member_main(void *arg)
 {
-    struct member *m = arg;
-    while (!atomic_load(m->stop))
-        crew_assist(m->crew, idle, m);
+    struct team *t = arg;
+    while (idle(t)) {
+        crew_assist(t->crew, idle, t);
+        atomic_fetch_add(&t->returns, 1);
+    }
     return NULL;
+}
+
+static void team_start(struct team *t, int n)
+{
+    struct err err = {0};
+    *t = (struct team){.n = n};
+    ck_assert_int_eq(crew_new(&t->crew, &err), ERR_OK);
+    for (int i = 0; i < n; i++)
+        ck_assert_int_eq(pthread_create(&t->members[i], NULL, member_main, t), 0);
+}
+
+static void team_stop(struct team *t)
+{
+    atomic_store(&t->stop, true);
+    crew_wake(t->crew);
+    for (int i = 0; i < t->n; i++)
+        pthread_join(t->members[i], NULL);
+    crew_free(t->crew);
 }
 
 static void check_all_once(struct work *w)
@@ -82,26 +105,17 @@ static void *caller_main(void *arg)
 
 START_TEST(every_iteration_is_done_exactly_once)
 {
-    struct err err = {0};
-    struct crew *crew;
-    ck_assert_int_eq(crew_new(&crew, &err), ERR_OK);
-    atomic_bool stop = false;
-    struct member member = {.crew = crew, .stop = &stop};
-    pthread_t members[MEMBERS], callers[2];
-    for (int i = 0; i < MEMBERS; i++)
-        pthread_create(&members[i], NULL, member_main, &member);
-    struct caller call[2] = {{crew, 200, false}, {crew, 200, false}};
+    struct team t;
+    pthread_t callers[2];
+    team_start(&t, MEMBERS);
+    struct caller call[2] = {{t.crew, 200, false}, {t.crew, 200, false}};
     for (int i = 0; i < 2; i++)
         pthread_create(&callers[i], NULL, caller_main, &call[i]);
     for (int i = 0; i < 100; i++)
-        crew_wake(crew);
+        crew_wake(t.crew);
     for (int i = 0; i < 2; i++)
         pthread_join(callers[i], NULL);
-    atomic_store(&stop, true);
-    crew_wake(crew);
-    for (int i = 0; i < MEMBERS; i++)
-        pthread_join(members[i], NULL);
-    crew_free(crew);
+    team_stop(&t);
     ck_assert(call[0].good);
     ck_assert(call[1].good);
 }
@@ -123,26 +137,18 @@ static void note_thread(void *arg, size_t first, size_t last)
 /* Also a member that has fallen asleep: the second half begins after a pause. */
 START_TEST(idle_members_take_slices)
 {
-    struct err err = {0};
-    struct crew *crew;
-    ck_assert_int_eq(crew_new(&crew, &err), ERR_OK);
-    atomic_bool stop = false;
-    struct member member = {.crew = crew, .stop = &stop};
+    struct team t;
     struct shared_work w = {.caller = pthread_self()};
-    pthread_t thread;
-    pthread_create(&thread, NULL, member_main, &member);
+    team_start(&t, 1);
     for (int half = 0; half < 2; half++) {
         int before = atomic_load(&w.by_others);
         usleep(half * 100000);
         for (int i = 0; i < 1000 && atomic_load(&w.by_others) == before; i++)
-            crew_for(crew, 16, 200000, note_thread, &w);
+            crew_for(t.crew, 16, 200000, note_thread, &w);
         ck_assert_int_gt(atomic_load(&w.by_others), before);
     }
     ck_assert_int_gt(atomic_load(&w.by_caller), 0);
-    atomic_store(&stop, true);
-    crew_wake(crew);
-    pthread_join(thread, NULL);
-    crew_free(crew);
+    team_stop(&t);
 }
 END_TEST
 
@@ -186,25 +192,16 @@ START_TEST(loops_may_be_posted_from_slices_and_by_any_number_of_threads)
 {
     enum { CALLERS = 48 };
     static struct nest nests[CALLERS];
-    struct err err = {0};
-    struct crew *crew;
-    ck_assert_int_eq(crew_new(&crew, &err), ERR_OK);
-    atomic_bool stop = false;
-    struct member member = {.crew = crew, .stop = &stop};
-    pthread_t members[MEMBERS], callers[CALLERS];
-    for (int i = 0; i < MEMBERS; i++)
-        pthread_create(&members[i], NULL, member_main, &member);
+    struct team t;
+    pthread_t callers[CALLERS];
+    team_start(&t, MEMBERS);
     for (int i = 0; i < CALLERS; i++) {
-        nests[i].crew = crew;
+        nests[i].crew = t.crew;
         pthread_create(&callers[i], NULL, nest_main, &nests[i]);
     }
     for (int i = 0; i < CALLERS; i++)
         pthread_join(callers[i], NULL);
-    atomic_store(&stop, true);
-    crew_wake(crew);
-    for (int i = 0; i < MEMBERS; i++)
-        pthread_join(members[i], NULL);
-    crew_free(crew);
+    team_stop(&t);
     for (int c = 0; c < CALLERS; c++)
         for (int i = 0; i < OUTER; i++)
             for (int j = 0; j < INNER; j++)
@@ -212,53 +209,24 @@ START_TEST(loops_may_be_posted_from_slices_and_by_any_number_of_threads)
 }
 END_TEST
 
-struct counting {
-    struct crew *crew;
-    atomic_bool stop;
-    atomic_int returns;
-};
-
-static bool counting_idle(void *arg)
-{
-    return !atomic_load(&((struct counting *)arg)->stop);
-}
-
-static void *counting_main(void *arg)
-{
-    struct counting *c = arg;
-    while (!atomic_load(&c->stop)) {
-        crew_assist(c->crew, counting_idle, c);
-        atomic_fetch_add(&c->returns, 1);
-    }
-    return NULL;
-}
-
 /* Whether they look or sleep: the pauses are shorter and longer than a look. */
 START_TEST(a_wake_for_one_makes_at_least_one_member_return)
 {
-    struct err err = {0};
-    struct counting c = {.stop = false};
-    pthread_t members[MEMBERS];
-    ck_assert_int_eq(crew_new(&c.crew, &err), ERR_OK);
-    for (int i = 0; i < MEMBERS; i++)
-        pthread_create(&members[i], NULL, counting_main, &c);
+    struct team t;
+    team_start(&t, MEMBERS);
     for (int i = 0; i < 300; i++) {
         if (i % 3)
             usleep((useconds_t)(i % 50) * 10);
-        while (!crew_idle(c.crew))
+        while (!crew_idle(t.crew))
             usleep(10);
-        int before = atomic_load(&c.returns);
-        crew_wake_one(c.crew);
-        for (int waited = 0; atomic_load(&c.returns) == before; waited++) {
+        int before = atomic_load(&t.returns);
+        crew_wake_one(t.crew);
+        for (int waited = 0; atomic_load(&t.returns) == before; waited++) {
             ck_assert_int_lt(waited, 50000);
             usleep(100);
         }
     }
-    atomic_store(&c.stop, true);
-    crew_wake(c.crew);
-    for (int i = 0; i < MEMBERS; i++)
-        pthread_join(members[i], NULL);
-    crew_free(c.crew);
+    team_stop(&t);
 }
 END_TEST
 
