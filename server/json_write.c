@@ -204,9 +204,13 @@ void json_write_float(struct json_writer *w, float value)
 static size_t print_fixed(char *to, double value, unsigned decimals)
 {
     uint64_t scaled = (uint64_t)llrint(fabs(value) * POWER[decimals]);
-    uint64_t whole = scaled / WHOLE[decimals], rest = scaled % WHOLE[decimals];
+    uint64_t whole = 0, rest = scaled;
     char *p = to, digits[20];
     size_t n = 0;
+    if (scaled >= WHOLE[decimals]) { /* divisions by what isn't constant are slow */
+        whole = scaled / WHOLE[decimals];
+        rest = scaled % WHOLE[decimals];
+    }
     if (value < 0 && scaled)
         *p++ = '-';
     do {
@@ -243,12 +247,36 @@ void json_write_fixed(struct json_writer *w, double value, unsigned decimals)
         w->buf.n += print_fixed(to, value, decimals);
 }
 
+/* Values i.. of an array whose bracket is open, as many as fit into one reserve, all of
+ * them below 1e9; returns how many, 0 if the next one isn't. */
+static size_t write_run(struct json_writer *w, const float *values, size_t i, size_t n,
+                        unsigned decimals)
+{
+    enum { RUN = 128 };
+    size_t end = n - i < RUN ? n : i + RUN, first = i;
+    char *to = buf_reserve(&w->buf, (end - i) * (FIXED_BYTES + 1)), *p = to;
+    for (; to && i < end && fabsf(values[i]) < 1e9f; i++) {
+        if (i > 0)
+            *p++ = ',';
+        p += print_fixed(p, (double)values[i], decimals);
+    }
+    w->buf.n += (size_t)(p - to);
+    w->filled[w->depth - 1] |= i > first;
+    return i - first;
+}
+
 void json_write_floats(struct json_writer *w, const float *values, size_t n,
                        unsigned decimals)
 {
+    if (decimals > JSON_WRITE_DECIMALS)
+        decimals = JSON_WRITE_DECIMALS;
     json_write_array(w);
-    for (size_t i = 0; i < n; i++)
-        json_write_fixed(w, (double)values[i], decimals);
+    for (size_t i = 0; i < n && !w->buf.failed;) {
+        size_t run = write_run(w, values, i, n, decimals);
+        if (run == 0 && !w->buf.failed)
+            json_write_double(w, (double)values[i++]);
+        i += run;
+    }
     json_write_end(w);
 }
 

@@ -654,24 +654,23 @@ static void make_npy(const struct attention_answer *a, struct reply *to)
     size_t shape[MAP_AXES];
     for (size_t i = 0; i < p->n_axes; i++)
         shape[i] = p->axes[i].n;
-    map_frame_npy(to, (enum map_dtype)a->ask->dtype, shape, p->n_axes, a->capture->bytes,
-                  p->n_maps * a->capture->map_bytes);
+    map_frame_npy(to, (enum map_dtype)a->ask->dtype, shape, p->n_axes,
+                  capture_take_bytes(a->capture), p->n_maps * a->capture->map_bytes);
 }
 
 static void make_binary(const struct attention_answer *a, struct json_writer *take_w,
                         struct reply *to)
 {
-    const struct capture *c = a->capture;
+    struct capture *c = a->capture;
     size_t n = a->plan->n_maps * c->map_bytes;
-    if (!a->plan->top_k) {
-        map_frame_binary(to, take_w, c->bytes, n);
-        return;
-    }
-    unsigned char *top = join_top(&c->top, (enum map_dtype)a->ask->dtype, &n);
-    if (top)
-        map_frame_binary(to, take_w, top, n);
-    to->body.failed |= !top;
-    mem_free(top);
+    unsigned char *bytes;
+    if (a->plan->top_k)
+        bytes = join_top(&c->top, (enum map_dtype)a->ask->dtype, &n);
+    else
+        bytes = capture_take_bytes(c);
+    if (bytes)
+        map_frame_binary(to, take_w, bytes, n);
+    to->body.failed |= !bytes;
 }
 
 enum err_code attention_reply_make(const struct attention_answer *a, struct reply *to,

@@ -302,6 +302,13 @@ enum err_code capture_finish(struct capture *c, struct err *err)
     return ERR_OK;
 }
 
+unsigned char *capture_take_bytes(struct capture *c)
+{
+    unsigned char *bytes = c->bytes;
+    c->bytes = NULL;
+    return bytes;
+}
+
 /* One that nothing was computed of has no rows. */
 static void write_map(struct capture *c, size_t i, struct json_writer *w)
 {

@@ -59,6 +59,9 @@ void capture_row(void *arg, size_t layer, size_t head, size_t query, size_t n_ke
  * finite, ERR_NOMEM. Then the fields above hold all that the reply needs. */
 enum err_code capture_finish(struct capture *c, struct err *err) MUST_CHECK;
 
+/* [n_maps,map_bytes], if they are no JSON; the caller's. */
+unsigned char *capture_take_bytes(struct capture *c);
+
 /* The maps as one JSON value, nested as the plan's axes say; gives back their memory as
  * it goes. */
 void capture_write_json(struct capture *c, struct json_writer *w);

@@ -61,7 +61,8 @@ static uint16_t half_of(float x)
 
 static uint8_t steps_of(float x)
 {
-    return (uint8_t)lrintf(fminf(fmaxf(x, 0), 1) * 255);
+    float share = x > 0 ? x : 0;
+    return (uint8_t)((share < 1 ? share : 1) * 255 + 0.5f);
 }
 
 void map_encode(enum map_dtype dtype, size_t n, const float *x, void *to)
@@ -103,36 +104,55 @@ static void pad(struct buf *b, size_t to, size_t more)
         buf_put(b, " ", 1);
 }
 
-void map_frame_binary(struct reply *r, struct json_writer *take_head, const void *bytes,
-                      size_t n)
+/* head, then the n bytes, as the reply's body; both are taken. */
+static void join(struct reply *r, struct buf *take_head, unsigned char *take_bytes,
+                 size_t n)
+{
+    size_t head = take_head->n, all = 0;
+    unsigned char *at = NULL;
+    if (!take_head->failed && mem_add(head, n, &all))
+        at = mem_resize(take_bytes, all, 1);
+    buf_done(&r->body);
+    if (at) {
+        memmove(at + head, at, n);
+        memcpy(at, take_head->at, head);
+        r->body = (struct buf){.at = (char *)at, .n = all, .cap = all};
+    } else {
+        mem_free(take_bytes);
+        r->body.failed = true;
+    }
+    buf_done(take_head);
+}
+
+void map_frame_binary(struct reply *r, struct json_writer *take_head,
+                      unsigned char *take_bytes, size_t n)
 {
     enum { ALIGN = 8 };
-    reply_take_json(r, take_head);
-    pad(&r->body, ALIGN, 0);
+    pad(&take_head->buf, ALIGN, 0);
     r->content_type = MAP_TYPE_BINARY;
-    r->inference_header_n = r->body.n;
-    buf_put(&r->body, bytes, n);
+    r->inference_header_n = take_head->buf.n;
+    join(r, &take_head->buf, take_bytes, n);
+    json_write_done(take_head);
 }
 
 void map_frame_npy(struct reply *r, enum map_dtype dtype, const size_t *shape,
-                   size_t rank, const void *bytes, size_t n)
+                   size_t rank, unsigned char *take_bytes, size_t n)
 {
-    enum { ALIGN = 64, PREFIX = 10 };
-    static const char MAGIC[] = "\x93NUMPY\x01"; /* and the version's second byte, 0 */
+    enum { ALIGN = 64, LENGTH = 8, PREFIX = 10 };
+    static const char MAGIC[PREFIX] = "\x93NUMPY\x01"; /* version 1.0, length to come */
     struct buf head = {0};
+    buf_put(&head, MAGIC, PREFIX);
     buf_printf(&head, "{'descr': '%s', 'fortran_order': False, 'shape': (",
                DTYPES[dtype].numpy);
     for (size_t i = 0; i < rank; i++)
         buf_printf(&head, "%zu,%s", shape[i], i + 1 < rank ? " " : "");
     buf_puts(&head, "), }");
-    pad(&head, ALIGN, PREFIX + 1);
+    pad(&head, ALIGN, 1);
     buf_put(&head, "\n", 1);
-    const unsigned char length[] = {head.n & 0xff, (head.n >> 8) & 0xff};
-    buf_put(&r->body, MAGIC, sizeof MAGIC);
-    buf_put(&r->body, (const char *)length, sizeof length);
-    buf_put(&r->body, head.at, head.n);
-    buf_put(&r->body, bytes, n);
-    r->body.failed |= head.failed;
+    if (!head.failed) {
+        head.at[LENGTH] = (char)((head.n - PREFIX) & 0xff);
+        head.at[LENGTH + 1] = (char)((head.n - PREFIX) >> 8);
+    }
     r->content_type = MAP_TYPE_NPY;
-    buf_done(&head);
+    join(r, &head, take_bytes, n);
 }

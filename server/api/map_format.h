@@ -34,12 +34,14 @@ void map_encode(enum map_dtype dtype, size_t n, const float *x, void *to);
 void map_encode_json(struct json_writer *w, enum map_dtype dtype, unsigned decimals,
                      size_t n, const float *x);
 
-/* The reply gets head (JSON text, padded with blanks to a multiple of 8) and n bytes of
- * tensors; its header tells where these begin. Takes the writer's text. */
-void map_frame_binary(struct reply *r, struct json_writer *take_head, const void *bytes,
-                      size_t n);
+/* Frames around n bytes of tensors, which the reply takes, also on failure (it has then
+ * failed); they are moved, not copied, for they may be most of our memory.
+ * Binary: the head (JSON text, which it takes too) padded with blanks to a multiple of 8;
+ * a header of the reply tells where the tensors begin. */
+void map_frame_binary(struct reply *r, struct json_writer *take_head,
+                      unsigned char *take_bytes, size_t n);
 /* Or numpy's header, version 1.0, padded to 64, and the one array. */
 void map_frame_npy(struct reply *r, enum map_dtype dtype, const size_t *shape,
-                   size_t rank, const void *bytes, size_t n);
+                   size_t rank, unsigned char *take_bytes, size_t n);
 
 #endif

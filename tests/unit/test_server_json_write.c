@@ -206,6 +206,37 @@ START_TEST(a_buffer_stops_at_its_limit)
 }
 END_TEST
 
+START_TEST(lists_of_floats_are_their_values_one_by_one)
+{
+    enum { MANY = 700 };
+    static float values[MANY];
+    for (size_t i = 0; i < MANY; i++)
+        values[i] = i % 97 == 5   ? NAN
+                    : i % 89 == 7 ? -INFINITY
+                    : i % 83 == 11
+                        ? 3e12f
+                        : (float)((double)(i * 2654435761u % 20011) / 7919 - 1);
+    for (unsigned decimals = 0; decimals <= JSON_WRITE_DECIMALS; decimals++)
+        for (size_t n = 0; n < MANY; n += n < 5 ? 1 : 127) {
+            struct json_writer fast = {0}, slow = {0};
+            json_write_array(&fast);
+            json_write_array(&slow);
+            json_write_floats(&fast, values, n, decimals);
+            json_write_floats(&fast, values, n, decimals);
+            for (size_t twice = 0; twice < 2; twice++) {
+                json_write_array(&slow);
+                for (size_t i = 0; i < n; i++)
+                    json_write_fixed(&slow, (double)values[i], decimals);
+                json_write_end(&slow);
+            }
+            ck_assert_uint_eq(fast.buf.n, slow.buf.n);
+            ck_assert_mem_eq(fast.buf.at, slow.buf.at, slow.buf.n);
+            json_write_done(&fast);
+            json_write_done(&slow);
+        }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {commas_stand_between_elements_only,
@@ -218,6 +249,7 @@ int main(void)
                                   failing_memory_is_latched_not_crashed_on,
                                   too_deep_and_too_many_ends_are_failures,
                                   a_buffer_stops_at_its_limit,
+                                  lists_of_floats_are_their_values_one_by_one,
                                   NULL};
     return suite_run("json_write", tests, 30);
 }
