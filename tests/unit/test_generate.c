@@ -439,6 +439,7 @@ END_TEST
 
 /* ---- memory ---------------------------------------------------------------------- */
 
+/* Two texts beside each other; the second's answer. */
 static enum err_code write_failing(struct fixture *f, char *answer, size_t *n)
 {
     static const int32_t prompt[] = {5, 6, 7, 8};
@@ -454,17 +455,20 @@ static enum err_code write_failing(struct fixture *f, char *answer, size_t *n)
         .n_top = 2,
         .sampling = {
             .temperature = 1, .repetition_penalty = 1.1, .n_bias = 1, .bias = &bias}};
-    struct seq_generation *g = NULL;
+    struct seq_generation *g[2] = {0};
     struct seq_generated r = {0};
     f->err = (struct err){0};
-    enum err_code code = seq_generation_new(f->m, prompt, 4, &opt, &g, &f->err);
+    enum err_code code = ERR_OK;
+    for (size_t i = 0; i < 2 && code == ERR_OK; i++)
+        code = seq_generation_new(f->m, prompt, 4, &opt, &g[i], &f->err);
     while (code == ERR_OK && r.finish == SEQ_FINISH_NOT) {
-        code = seq_generate(f->m, f->w, 1, &g, &f->err);
-        seq_generation_view(g, &r);
+        code = seq_generate(f->m, f->w, 2, g, &f->err);
+        seq_generation_view(g[1], &r);
     }
     if (code == ERR_OK)
-        *n = answer_of(g, answer);
-    seq_generation_free(g);
+        *n = answer_of(g[1], answer);
+    seq_generation_free(g[0]);
+    seq_generation_free(g[1]);
     return code;
 }
 
