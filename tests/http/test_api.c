@@ -4,6 +4,7 @@
 #include "tests/suite.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -426,12 +427,48 @@ START_TEST(openapi_paths_answer)
 }
 END_TEST
 
+/* The frame of binary tensors is exact, and so is what a client may ask by Accept. */
+START_TEST(binary_maps_begin_where_the_header_says)
+{
+    struct daemon d;
+    struct client c;
+    struct reply r;
+    static const char body[] = "{\"model\":\"tiny-bert\",\"text\":\"the cat sat\"}";
+    daemon_start(&d, NULL);
+    client_open(&c, d.port);
+    client_sendf(&c,
+                 "POST /v1/attention HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n"
+                 "Content-Type: application/json\r\nAccept: application/octet-stream\r\n"
+                 "\r\n%s",
+                 strlen(body), body);
+    client_read(&c, &r, false, 5000);
+    ck_assert_int_eq(r.status, 200);
+    ck_assert_str_eq(reply_header(&r, "Content-Type"), "application/octet-stream");
+    size_t head =
+        (size_t)strtoul(reply_header(&r, "Inference-Header-Content-Length"), NULL, 10);
+    ck_assert_uint_eq(head % 8, 0);
+    ck_assert_uint_eq((size_t)strtoul(reply_header(&r, "Content-Length"), NULL, 10),
+                      r.body_n);
+    json_t *all = json_loadb(r.body, head, 0, NULL);
+    ck_assert_ptr_nonnull(all);
+    size_t bytes = (size_t)number_of(at(item(at(all, "outputs"), 0), "parameters"),
+                                     "binary_data_size");
+    ck_assert_uint_eq(head + bytes, r.body_n);
+    ck_assert_uint_eq(bytes, sizeof(float) * 2 * 4 * 5 * 5);
+    json_decref(all);
+    reply_done(&r);
+    client_close(&c);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {next_word_gives_words_and_their_probabilities,
                                   next_word_takes_several_texts_a_prefix_and_tokens,
                                   sentiment_gives_a_score_per_label,
                                   attention_rows_sum_to_one_and_offsets_cut_the_words_out,
+                                  binary_maps_begin_where_the_header_says,
                                   selected_heads_are_slices_of_the_whole,
                                   a_pooled_lstm_has_a_map_too,
                                   too_many_values_are_refused_before_computing,
