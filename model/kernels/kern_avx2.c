@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define vec __m256
-enum { LANES = 8, VECTORS = 2 }; /* of a vector; of a panel */
+enum { LANES = 8, VECTORS = 2, TILE_ROWS = 6 }; /* of a vector; of a panel; of a tile */
 #include "model/kernels/kern_product.h"
 
 /* ---- loads and stores of n <= 8 floats ------------------------------------------------

@@ -1,6 +1,7 @@
 /* Inside model/kernels/ only: what the products of AVX-512 on panels share, whatever they
  * multiply (kern_product.h): one vector per panel and 32 registers, so that a tile holds
- * up to 6 rows x 4 panels. A file that includes this defines vec_fma and vec_weights. */
+ * up to 6 rows x 4 panels or 8 x 3. A file that includes this defines vec_fma and
+ * vec_weights. */
 #ifndef SEQ_KERNELS_KERN_AVX512_PRODUCT_H
 #define SEQ_KERNELS_KERN_AVX512_PRODUCT_H
 
@@ -9,7 +10,7 @@
 #include <immintrin.h>
 
 #define vec __m512
-enum { VECTORS = 1 }; /* per panel */
+enum { VECTORS = 1, TILE_ROWS = 8 }; /* per panel; of a tile */
 #include "model/kernels/kern_product.h"
 
 static ALWAYS_INLINE vec vec_set(float x)
@@ -30,10 +31,13 @@ static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t col
     _mm512_mask_storeu_ps(y, real, sum);
 }
 
-/* Four sums hide the latency of the FMA, and more streams than four slow memory down. */
+/* Four sums hide the latency of the FMA, and more streams than four slow memory down. Of
+ * 7 and 8 rows one tile of fewer panels reads weights from memory once instead of twice.
+ */
 static size_t tile_panels(size_t rows, size_t left)
 {
-    (void)rows;
+    if (rows > 6)
+        return left < 3 ? left : 3;
     return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
@@ -61,6 +65,13 @@ static ALWAYS_INLINE void run_tile(const struct matrix *w, const struct product 
     case 0x64: tile(w, p, s, 6, 4, half); break;
     case 0x62: tile(w, p, s, 6, 2, half); break;
     case 0x61: tile(w, p, s, 6, 1, half); break;
+    case 0x63: tile(w, p, s, 6, 3, half); break;
+    case 0x73: tile(w, p, s, 7, 3, half); break;
+    case 0x72: tile(w, p, s, 7, 2, half); break;
+    case 0x71: tile(w, p, s, 7, 1, half); break;
+    case 0x83: tile(w, p, s, 8, 3, half); break;
+    case 0x82: tile(w, p, s, 8, 2, half); break;
+    case 0x81: tile(w, p, s, 8, 1, half); break;
         /* clang-format on */
     }
 }

@@ -2,9 +2,9 @@
  * of one vector width each, which include this once.
  *
  * Such a file defines before: vec, its vector type (without it this header is empty), and
- * VECTORS, how many of them hold one panel of 16 columns; after: the functions that are
- * only declared here, which all end up inside the loops of tile(). f32 and bf16 share
- * those loops: a bf16 weight is made a float in a register, by a shift or a mask, and
+ * VECTORS, how many of them hold one panel of 16 columns, and TILE_ROWS, the most rows
+ * of a tile; after: the functions that are only declared here, which all end up inside
+ * the loops of tile(). f32 and bf16 share those loops: a bf16 weight is made a float in a register, by a shift or a mask, and
  * multiplied as such. Each element of y is one chain of FMAs over k, then bias, then the
  * old y: the tile that happens to hold it changes nothing. One row gets its
  * instruction-level parallelism from more columns at a time, never from cutting k. */
@@ -20,7 +20,6 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 enum {
-    TILE_ROWS = 6,
     MAX_VECTORS = 12,
     SHORT_ROWS = 3,            /* tiles up to here are bound by memory */
     DISTANCE = 64,             /* lines: how far ahead those fetch */
@@ -82,18 +81,18 @@ static ALWAYS_INLINE void tile_step(struct reading *from, const enum part part,
 {
     const int vectors = panels * VECTORS;
     vec in[TILE_ROWS], weights[MAX_VECTORS];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int r = 0; r < rows && rows < vectors; r++)
         in[r] = vec_set(from->x[(size_t)r * from->ldx]);
 #pragma GCC unroll 12
     for (int v = 0; v < vectors; v++) {
         const char *line = from->at + (size_t)(v / VECTORS) * from->panel;
         weights[v] = vec_weights(line, v % VECTORS, part);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int r = 0; r < rows && rows < vectors; r++)
             sum[r][v] = vec_fma(in[r], weights[v], sum[r][v]);
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int r = 0; r < rows && rows >= vectors; r++) {
         in[r] = vec_set(from->x[(size_t)r * from->ldx]);
 #pragma GCC unroll 12
@@ -168,7 +167,7 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
                            .panel = kern_panel_bytes(w->precision, w->K)};
     from.at = (const char *)w->data + s->column / PANEL * from.panel;
     vec sum[TILE_ROWS][MAX_VECTORS];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 12
         for (int v = 0; v < panels * VECTORS; v++)
@@ -179,7 +178,7 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
         tall_tile(&from, lines, s, sum, form);
     if (half && w->K % 2)
         tile_step(&from, PART_LOWER, sum, rows, panels);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 12
         for (int v = 0; v < panels * VECTORS; v++)
