@@ -102,7 +102,8 @@ static bool read_head(struct client *c, struct reply *r, int timeout_ms)
 
 static bool read_chunks(struct client *c, struct reply *r, int timeout_ms)
 {
-    r->body = calloc(1, 1);
+    size_t cap = 1;
+    r->body = calloc(cap, 1);
     for (;;) {
         char *line;
         while (!c->rest_n || !(line = strstr(c->rest, "\r\n")))
@@ -114,7 +115,11 @@ static bool read_chunks(struct client *c, struct reply *r, int timeout_ms)
             if (!read_more(c, timeout_ms))
                 return false;
         char *chunk = take(c, n + 2);
-        r->body = realloc(r->body, r->body_n + n + 1);
+        if (r->body_n + n + 1 > cap) { /* streams have very many chunks */
+            cap = 2 * (r->body_n + n + 1);
+            r->body = realloc(r->body, cap);
+            ck_assert_ptr_nonnull(r->body);
+        }
         memcpy(r->body + r->body_n, chunk, n);
         r->body_n += n;
         r->body[r->body_n] = '\0';
