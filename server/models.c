@@ -85,7 +85,7 @@ enum err_code models_check_folder(const char *dir, struct err *err)
     char **list = NULL;
     size_t n = 0;
     struct err none = {0};
-    if (has_config(dir) || models_scan(dir, &list, &n, &none) != ERR_OK)
+    if (has_config(dir) || models_scan(dir, &list, &n, &none) != ERR_OK || !list)
         return ERR_OK;
     err_set(err, ERR_NOT_FOUND,
             "no config.json here, but in %zu of its folders, as %s: name one of them, or "

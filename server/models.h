@@ -49,7 +49,7 @@ const struct model *models_default(const struct models *m, enum seq_task task);
 /* By name, NULL if there is none. */
 const struct model *models_find(const struct models *m, const char *name, size_t n);
 
-/* ERR_NOT_FOUND where `dir` is no model but a folder of models, which the message says. */
+/* ERR_NOT_FOUND where `dir` is no model but a folder of models; the message says so. */
 enum err_code models_check_folder(const char *dir, struct err *err) MUST_CHECK;
 
 /* Folders of models under `root`: those with a config.json, sorted by name; *list (of n
