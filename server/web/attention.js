@@ -128,7 +128,7 @@ export function attention(section) {
       chosen = Math.max(reply.tokens.findIndex((token) => !token.special), 0);
     }
     const { prediction } = reply;
-    answer.textContent = prediction ? `${reply.model} says ${said(prediction)}.` : "";
+    answer.textContent = prediction?.label ? `${reply.model} says ${said(prediction)}.` : "";
     if (reply.usage.truncated) {
       answer.append(" The text is longer than the model reads; it saw only the part with tokens.");
     }
