@@ -159,6 +159,33 @@ START_TEST(functions_do_not_depend_on_the_position)
 }
 END_TEST
 
+START_TEST(add_mul_and_relu_are_exact)
+{
+    const struct kernels *k = variant(_i);
+    for (size_t n = 0; n <= 50; n++) {
+        struct fence x = random_array(n, -1, 1), y = random_array(n, -1, 1),
+                     before = copy_of(y.at, n);
+        k->mul(n, x.at, y.at);
+        for (size_t i = 0; i < n; i++)
+            ck_assert(y.at[i] == before.at[i] * x.at[i]);
+        memcpy(y.at, before.at, n * sizeof(float));
+        k->add(n, x.at, y.at);
+        for (size_t i = 0; i < n; i++)
+            ck_assert(y.at[i] == before.at[i] + x.at[i]);
+        k->relu(n, y.at);
+        for (size_t i = 0; i < n; i++)
+            ck_assert(y.at[i] == fmaxf(before.at[i] + x.at[i], 0));
+        fence_free(&x);
+        fence_free(&y);
+        fence_free(&before);
+    }
+    float x[] = {-1, -0.0f, 2, NAN, INFINITY, -INFINITY, 0, FLT_TRUE_MIN, -FLT_TRUE_MIN};
+    k->relu(9, x);
+    ck_assert(x[0] == 0 && x[1] == 0 && x[2] == 2 && isnan(x[3]) && x[4] == INFINITY);
+    ck_assert(x[5] == 0 && x[6] == 0 && x[7] == FLT_TRUE_MIN && x[8] == 0);
+}
+END_TEST
+
 /* ---- rotary positions
  * ------------------------------------------------------------------- */
 
@@ -395,6 +422,7 @@ static Suite *functions_suite(void)
     tcase_add_loop_test(each, functions_keep_their_bounds_on_all_floats, 0, n);
     tcase_add_loop_test(each, functions_keep_their_bounds_at_special_values, 0, n);
     tcase_add_loop_test(each, functions_do_not_depend_on_the_position, 0, n);
+    tcase_add_loop_test(each, add_mul_and_relu_are_exact, 0, n);
     tcase_add_loop_test(each, rotation_is_within_its_bound_at_any_position, 0, n);
     tcase_add_loop_test(each, an_lstm_step_is_within_its_bound, 0, n);
     tcase_add_loop_test(each, a_gru_step_is_within_its_bound, 0, n);
