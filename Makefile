@@ -133,7 +133,8 @@ san: packages
 	@sh tests/run.sh build/san $(TESTS:$B/%=build/san/%)
 
 # The threaded parts: crew, scheduler, the daemon itself.
-TSAN_TESTS := $(filter %test_crew %test_prefixes %test_server_scheduler %test_nets_threads %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
+TSAN_TESTS := $(filter %test_crew %test_breaks %test_prefixes %test_packing %test_generate %test_server_scheduler \
+                         %test_server_growing %test_nets_threads %test_tasks,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
 tsan: packages
 	@$(MAKE) -s -j$(JOBS) FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd build/tsan/seqd-pull $(TSAN_TESTS:$B/%=build/tsan/%)
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)
@@ -209,7 +210,7 @@ docker:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/seqd
-	install -m 755 $B/seqd $B/seqd-pull $(DESTDIR)$(PREFIX)/bin/
+	install -s -m 755 $B/seqd $B/seqd-pull $(DESTDIR)$(PREFIX)/bin/
 	for d in weights/*/config.json; do d=$${d%/config.json}; \
 	    install -d $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}; \
 	    install -m 644 $$d/* $(DESTDIR)$(PREFIX)/share/seqd/$${d##*/}/ || exit 1; done

@@ -59,7 +59,7 @@ static const struct option TABLE[] = {
      "requests waiting for a worker; more are answered 429"},
     {"batch-jobs", OPTION_INT, AT(batch_jobs), "64", 1, 4096, NULL,
      "most requests computed together"},
-    {"batch-tokens", OPTION_INT, AT(batch_tokens), "512", 1, GIB, NULL,
+    {"batch-tokens", OPTION_INT, AT(batch_tokens), "2048", 1, GIB, NULL,
      "most tokens computed together (one request may have more)"},
     {"max-body-bytes", OPTION_INT, AT(max_body_bytes), "1048576", 64, GIB, NULL,
      "longest request body; longer ones are answered 413"},

@@ -49,7 +49,8 @@ else
     echo "no peers: Debian's python3-torch or Python packages can't be installed" >&2
 fi
 [ "$mode" = full ] || exit $status
-for each in bench_kernels bench_attention bench_crew bench_recurrent bench_typing; do
+for each in bench_kernels bench_attention bench_recurrent bench_crew bench_generate \
+    bench_typing; do
     [ -x "$build/tests/bench/$each" ] || continue
     echo
     echo "## $each"

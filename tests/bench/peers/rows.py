@@ -102,10 +102,12 @@ def work_of(row):
         layers = size.get("num_hidden_layers") or size["n_layer"]
         matrices = layers * 12 * D * D
         causal = row.model != "minilm" and row.verb == "prefill"
-        attention = sum(4 * n * t * D for n, t in zip(ends, spans)) * layers
+        attention = sum(4 * n * t * D for n, t in zip(ends, spans)) * (layers - 1)
         head = size["vocab_size"] * D if row.model != "minilm" else D * D
-        flops = 2 * tokens * matrices + attention / (2 if causal else 1)
-        return flops + 2 * len(ends) * head, 4 * (matrices + head)
+        # Of the last block all tokens need keys and values; the rest only the one that
+        # is read out.
+        flops = 2 * tokens * (matrices - 10 * D * D) + attention / (2 if causal else 1)
+        return flops + 2 * len(ends) * (10 * D * D + head), 4 * (matrices + head)
     H, width = size["hidden_size"], size["embedding_dim"]
     ways = 2 if size.get("bidirectional") else 1
     matrices = sum(ways * 4 * H * ((width if k == 0 else ways * H) + H)
