@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -15,6 +16,9 @@ enum { N_CLASSES = 5, SHORTEST_COST = 64, CLASS_FACTOR = 4 };
 /* An older job goes first, but each token counts as having come so much later, up to a
  * limit: nobody is overtaken by what comes much later than itself. */
 enum { TOKEN_US = 100, TOKENS_COUNTED = 2048 };
+
+/* How long a worker computes before it lets other threads have its core. */
+enum { OFFER_US = 20 };
 
 /* Waiting jobs of one class, oldest first. */
 struct queue {
@@ -304,9 +308,10 @@ struct worker {
     struct scheduler *s;
     pthread_t thread; /* its own idea of it */
     struct lane usual, shorter;
-    size_t class;       /* of what is in the usual lane */
-    uint64_t start_us;  /* of that */
-    uint64_t paused_us; /* how long it was, so far */
+    size_t class;        /* of what is in the usual lane */
+    uint64_t start_us;   /* of that */
+    uint64_t paused_us;  /* how long it was, so far */
+    uint64_t offered_us; /* when it last let other threads have its core */
 };
 
 /* Its kind left off, because it was told to stop or saw that the client has gone. */
@@ -399,6 +404,17 @@ static bool is_unwanted(void *arg)
     return n_gone == lane->n || atomic_load(&lane->worker->s->giving_up);
 }
 
+/* Lets other threads have the core, if it is time again. Else the kernel may keep those
+ * that read requests, write replies or ask for answers waiting for a whole slice of a
+ * thread that only computes, some 3 ms. */
+static void offer_core(struct worker *w, uint64_t now_us)
+{
+    if (now_us - w->offered_us < OFFER_US)
+        return;
+    sched_yield();
+    w->offered_us = clock_us();
+}
+
 /* Shorter jobs take half of a worker's time at most. */
 static bool may_pause(const struct worker *w, uint64_t now_us)
 {
@@ -411,9 +427,12 @@ static void run_shorter(void *arg)
     struct lane *lane = arg;
     struct worker *w = lane->worker;
     struct scheduler *s = w->s;
-    uint64_t now;
+    uint64_t now = clock_us();
+    if (!pthread_equal(pthread_self(), w->thread))
+        return;
+    offer_core(w, now);
     if (!(atomic_load(&s->waiting) & ((1u << w->class) - 1)) || crew_idle(s->crew) ||
-        !pthread_equal(pthread_self(), w->thread) || !may_pause(w, now = clock_us()))
+        !may_pause(w, now))
         return;
     pthread_mutex_lock(&s->lock);
     size_t class = next_class_locked(s, w->class);

@@ -48,6 +48,7 @@ enum { PAUSE_NS = 200000 };
 void layer_rows(struct exec *x, size_t n, size_t ns, crew_fn fn, void *arg)
 {
     if (!x->breaks || crew_idle(x->crew)) {
+        breaks_pause(x->breaks);
         crew_for(x->crew, n, ns, fn, arg);
         return;
     }
