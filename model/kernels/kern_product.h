@@ -4,10 +4,11 @@
  * Such a file defines before: vec, its vector type (without it this header is empty), and
  * VECTORS, how many of them hold one panel of 16 columns, and TILE_ROWS, the most rows
  * of a tile; after: the functions that are only declared here, which all end up inside
- * the loops of tile(). f32 and bf16 share those loops: a bf16 weight is made a float in a register, by a shift or a mask, and
- * multiplied as such. Each element of y is one chain of FMAs over k, then bias, then the
- * old y: the tile that happens to hold it changes nothing. One row gets its
- * instruction-level parallelism from more columns at a time, never from cutting k. */
+ * the loops of tile(). f32 and bf16 share those loops: a bf16 weight is made a float in a
+ * register, by a shift or a mask, and multiplied as such. Each element of y is one chain
+ * of FMAs over k, then bias, then the old y: the tile that happens to hold it changes
+ * nothing. One row gets its instruction-level parallelism from more columns at a time,
+ * never from cutting k. */
 #ifndef SEQ_KERNELS_KERN_PRODUCT_H
 #define SEQ_KERNELS_KERN_PRODUCT_H
 
