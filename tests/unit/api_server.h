@@ -120,7 +120,7 @@ static inline json_t *api_json(struct api_server *a, const char *method, const c
     int shown = n < 300 ? (int)n : 300; /* libcheck cuts long messages */
     ck_assert_msg(got == status, "%s %s: %u, not %u: %.*s", path, body ? body : "", got,
                   status, shown, text);
-    json_t *tree = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    json_t *tree = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
     ck_assert_msg(tree != NULL, "%s: %s: %.*s", path, e.text, shown, text);
     reply_done(&r);
     return tree;
