@@ -3,9 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "server/api/token_json.h"
-
-enum { NEXT_TOKENS = 5 };
+#include "server/api/prediction.h"
+#include "server/api/token_list.h"
 
 static const char *const MASKS[] = {[SEQ_MASK_NONE] = "none",
                                     [SEQ_MASK_CAUSAL] = "causal",
@@ -13,28 +12,6 @@ static const char *const MASKS[] = {[SEQ_MASK_NONE] = "none",
                                     [SEQ_MASK_POOLING] = "pooling"};
 
 /* ---- the shape ------------------------------------------------------------------- */
-
-static const struct doc_shape TOKEN[] = {
-    {"id", DOC_INTEGER, .help = "Its number in the vocabulary"},
-    {"piece", DOC_STRING, .nullable = true, .help = "As tokenizer.json spells it"},
-    {"text", DOC_STRING, .nullable = true,
-     .help =
-         "The part of the text it stands for; null for special tokens, and where a "
-         "token is a part of a character. Of tokens that stand for one long part only "
-         "the first has it all"},
-    {"bytes", DOC_STRING, .optional = true,
-     .help = "Of a part of a character: its bytes in hexadecimal"},
-    {"start", DOC_INTEGER, .nullable = true,
-     .help = "Where that part begins in the text, in offset_unit; null for input_ids and "
-             "generated tokens"},
-    {"end", DOC_INTEGER, .nullable = true, .help = "And where it ends"},
-    {"part", DOC_INTEGER, .optional = true, .nullable = true,
-     .help = "Of a pair: in which text, 0 or 1; null for special tokens"},
-    {"special", DOC_BOOLEAN,
-     .help = "Put there by the tokenizer, not by the text; of ids: a special token"},
-    {"word", DOC_INTEGER, .nullable = true, .help = "Which word of the text it is in"},
-    {"generated", DOC_BOOLEAN, .optional = true, .help = "With generate: by the model"},
-    {0}};
 
 static const struct doc_shape WORD[] = {
     {"tokens", DOC_INTEGERS, .help = "Index in tokens of each of its tokens"}, {0}};
@@ -94,25 +71,6 @@ static const struct doc_shape METRICS[] = {
              "what the head does on this text"},
     {0}};
 
-static const struct doc_shape NEXT[] = {
-    {"id", DOC_INTEGER, .help = "Its number in the vocabulary"},
-    {"piece", DOC_STRING, .nullable = true, .help = "As tokenizer.json spells it"},
-    {"text", DOC_STRING, .nullable = true,
-     .help = "What it adds; null if no UTF-8 alone"},
-    {"bytes", DOC_STRING, .optional = true, .help = "In place of text, in hexadecimal"},
-    {"score", DOC_NUMBER, .help = "Probability"},
-    {"logprob", DOC_NUMBER, .help = "Its natural logarithm"},
-    {0}};
-
-static const struct doc_shape PREDICTION[] = {
-    {"label", DOC_STRING, .optional = true, .help = "The label with the highest score"},
-    {"score", DOC_NUMBER, .optional = true,
-     .help = "Its score, as /v1/sentiment gives it"},
-    {"scores", DOC_SCORES, .optional = true, .help = "Of all labels"},
-    {"next", DOC_LIST, .optional = true, .of = NEXT,
-     .help = "Of a language model: the likeliest tokens behind the last row"},
-    {0}};
-
 static const struct doc_shape GENERATED[] = {
     {"text", DOC_STRING, .help = "What was generated"},
     {"tokens", DOC_INTEGER, .help = "How many"},
@@ -142,7 +100,7 @@ const struct doc_shape attention_reply_shape[] = {
     {"model", DOC_STRING, .help = "Which model answered"},
     {"architecture", DOC_STRING, .help = "As its config.json says"},
     {"mask", DOC_STRING, .help = "causal, full or pooling"},
-    {"tokens", DOC_LIST, .of = TOKEN, .help = "All tokens of the text"},
+    {"tokens", DOC_LIST, .of = token_list_shape, .help = "All tokens of the text"},
     {"words", DOC_LIST, .optional = true, .of = WORD,
      .help = "With reduce tokens: the words that keys are"},
     {"query_tokens", DOC_INTEGERS,
@@ -151,7 +109,7 @@ const struct doc_shape attention_reply_shape[] = {
     {"key_tokens", DOC_INTEGERS, .help = "Index in tokens of each key, likewise"},
     {"attention", DOC_OBJECT, .of = MAPS},
     {"metrics", DOC_OBJECT, .optional = true, .of = METRICS},
-    {"prediction", DOC_OBJECT, .optional = true, .of = PREDICTION,
+    {"prediction", DOC_OBJECT, .optional = true, .of = prediction_shape,
      .help = "What a classifier says of this text, or a language model of what follows"},
     {"generated", DOC_OBJECT, .optional = true, .of = GENERATED},
     {"usage", DOC_OBJECT, .of = USAGE},
@@ -160,96 +118,6 @@ const struct doc_shape attention_reply_shape[] = {
     {0}};
 
 /* ---- tokens ---------------------------------------------------------------------- */
-
-/* Which of the two texts the token is in; NULL: it is in none. */
-static const struct json_text *text_of(const struct attention_answer *a, size_t i)
-{
-    if (!a->ask->text.at || i >= a->n_prompt)
-        return NULL;
-    return a->tokens->at[i].part ? &a->ask->text_pair : &a->ask->text;
-}
-
-/* True if the token before stands for the same long part of the text, as the bytes of
- * unknown characters do: writing that again and again could make any reply too long. */
-static bool shares_much(const struct attention_answer *a, size_t i)
-{
-    enum { MUCH = 32 };
-    const struct seq_token *t = &a->tokens->at[i], *before = i ? t - 1 : NULL;
-    return before && !before->special && before->part == t->part &&
-           before->start == t->start && before->end == t->end && t->end - t->start > MUCH;
-}
-
-/* What the token stands for in the text; by its own bytes where these are a part of a
- * character, or the text says no more. */
-static void write_token_text(struct json_writer *w, const struct attention_answer *a,
-                             size_t i)
-{
-    const struct seq_token *t = &a->tokens->at[i];
-    const struct json_text *text = text_of(a, i);
-    size_t n = 0;
-    const char *own = seq_piece_bytes(a->model->seq, t->id, &n);
-    if (t->special) {
-        json_write_key(w, "text");
-        json_write_null(w);
-    } else if (!text || (own && (shares_much(a, i) || utf8_valid(own, n) != n))) {
-        token_json_text(w, own ? own : "", own ? n : 0);
-    } else {
-        token_json_text(w, text->at + t->start, t->end - t->start);
-    }
-}
-
-static void write_offset(struct json_writer *w, const char *key,
-                         const struct attention_answer *a, size_t i, size_t byte,
-                         struct token_cursor *at /* [2] */)
-{
-    const struct seq_token *t = &a->tokens->at[i];
-    const struct json_text *text = text_of(a, i);
-    enum utf8_unit unit = (enum utf8_unit)a->ask->offset_unit;
-    json_write_key(w, key);
-    if (!text)
-        json_write_null(w);
-    else
-        json_write_uint(
-            w, t->special ? 0 : token_json_offset(&at[t->part], text->at, byte, unit));
-}
-
-static void write_part(struct json_writer *w, const struct seq_token *t)
-{
-    json_write_key(w, "part");
-    if (t->special)
-        json_write_null(w);
-    else
-        json_write_uint(w, t->part);
-}
-
-static void write_tokens(struct json_writer *w, const struct attention_answer *a)
-{
-    struct token_cursor starts[2] = {{0}}, ends[2] = {{0}};
-    json_write_key(w, "tokens");
-    json_write_array(w);
-    for (size_t i = 0; i < a->tokens->n; i++) {
-        const struct seq_token *t = &a->tokens->at[i];
-        json_write_object(w);
-        json_write_key_uint(w, "id", (uint64_t)t->id);
-        json_write_key(w, "piece");
-        token_json_piece(w, a->model->seq, t->id);
-        write_token_text(w, a, i);
-        write_offset(w, "start", a, i, t->start, starts);
-        write_offset(w, "end", a, i, t->end, ends);
-        if (a->ask->text_pair.at)
-            write_part(w, t);
-        json_write_key_bool(w, "special", t->special);
-        json_write_key(w, "word");
-        if (t->word >= 0)
-            json_write_int(w, t->word);
-        else
-            json_write_null(w);
-        if (a->finish)
-            json_write_key_bool(w, "generated", i >= a->n_prompt);
-        json_write_end(w);
-    }
-    json_write_end(w);
-}
 
 static void write_words(struct json_writer *w, const struct map_plan *p)
 {
@@ -481,63 +349,7 @@ static void write_metrics(struct json_writer *w, const struct attention_answer *
     json_write_end(w);
 }
 
-/* ---- what the model says --------------------------------------------------------- */
-
-static void write_scores(struct json_writer *w, const struct seq_info *info,
-                         const float *scores /* [L] */)
-{
-    size_t best = 0;
-    for (size_t l = 1; l < info->n_labels; l++)
-        if (scores[l] > scores[best])
-            best = l;
-    json_write_key_string(w, "label", info->labels[best]);
-    json_write_key(w, "score");
-    json_write_float(w, scores[best]);
-    json_write_key(w, "scores");
-    json_write_object(w);
-    for (size_t l = 0; l < info->n_labels; l++) {
-        json_write_key(w, info->labels[l]);
-        json_write_float(w, scores[l]);
-    }
-    json_write_end(w);
-}
-
-static void write_next(struct json_writer *w, const struct model *m,
-                       const float *logs /* [V] */)
-{
-    int32_t ids[NEXT_TOKENS];
-    float best[NEXT_TOKENS];
-    size_t n = m->info->vocab < NEXT_TOKENS ? m->info->vocab : NEXT_TOKENS;
-    maps_top(m->info->vocab, n, logs, ids, best);
-    json_write_key(w, "next");
-    json_write_array(w);
-    for (size_t i = 0; i < n; i++) {
-        size_t bytes = 0;
-        const char *own = seq_piece_bytes(m->seq, ids[i], &bytes);
-        json_write_object(w);
-        json_write_key_uint(w, "id", (uint64_t)ids[i]);
-        json_write_key(w, "piece");
-        token_json_piece(w, m->seq, ids[i]);
-        token_json_text(w, own ? own : "", own ? bytes : 0);
-        json_write_key(w, "score");
-        json_write_float(w, expf(best[i]));
-        json_write_key(w, "logprob");
-        json_write_float(w, best[i]);
-        json_write_end(w);
-    }
-    json_write_end(w);
-}
-
-static void write_prediction(struct json_writer *w, const struct attention_answer *a)
-{
-    json_write_key(w, "prediction");
-    json_write_object(w);
-    if (a->model->info->n_labels)
-        write_scores(w, a->model->info, a->result);
-    else
-        write_next(w, a->model, a->result);
-    json_write_end(w);
-}
+/* ---- the text's own -------------------------------------------------------------- */
 
 static void write_generated(struct json_writer *w, const struct attention_answer *a)
 {
@@ -629,7 +441,15 @@ static void write_all(struct json_writer *w, const struct attention_answer *a)
     json_write_key_string(w, "model", a->model->name);
     json_write_key_string(w, "architecture", a->model->info->architecture);
     json_write_key_string(w, "mask", MASKS[a->model->info->mask]);
-    write_tokens(w, a);
+    json_write_key(w, "tokens");
+    token_list_write(w,
+                     &(struct token_source){.m = a->model->seq,
+                                            .text = a->ask->text,
+                                            .pair = a->ask->text_pair,
+                                            .tokens = a->tokens,
+                                            .n_text = a->n_prompt,
+                                            .tells_generated = a->finish != NULL,
+                                            .unit = (enum utf8_unit)a->ask->offset_unit});
     if (p->word)
         write_words(w, p);
     write_units(w, "query_tokens", p, p->row_at, p->pooling ? 0 : p->n_rows);
@@ -637,8 +457,10 @@ static void write_all(struct json_writer *w, const struct attention_answer *a)
     write_maps(w, a);
     if (a->ask->metrics)
         write_metrics(w, a);
-    if (a->result)
-        write_prediction(w, a);
+    if (a->result) {
+        json_write_key(w, "prediction");
+        prediction_write(w, a->model, a->result);
+    }
     if (a->finish)
         write_generated(w, a);
     write_usage(w, a);
