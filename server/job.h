@@ -24,6 +24,9 @@ struct job;
 struct job_kind {
     const char *name;  /* "sentiment" */
     size_t batch_most; /* jobs in one batch, 0 = as many as the scheduler's limits let */
+    /* Looks inside a pass: takes one of the places of --inspect-jobs, runs alone and once
+     * (`again` is not for it). */
+    bool inspects;
     /* On a worker, without locks. n >= 1 jobs of this kind and one model. Fills `reply`,
      * or `err`, and the timings of every one of them. One that takes long looks at
      * job_is_gone now and then and leaves such a job with ERR_STOPPED, as it does with

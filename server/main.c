@@ -55,6 +55,12 @@ static size_t n_workers(const struct options *o)
     return n > 0 ? (size_t)n : 1;
 }
 
+static size_t n_inspect_jobs(const struct options *o)
+{
+    size_t half = n_workers(o) / 2;
+    return o->inspect_jobs ? (size_t)o->inspect_jobs : half ? half : 1;
+}
+
 /* The folders that model arguments mean; *out is a list like that of models_scan. */
 static enum err_code resolve_all(const char *const *args, size_t n, char ***out,
                                  struct err *err)
@@ -232,7 +238,9 @@ static enum err_code serve(struct server *s, struct err *err)
     struct scheduler_limits limits = {.n_workers = n_workers(o),
                                       .queue_limit = (size_t)o->queue_limit,
                                       .batch_jobs = (size_t)o->batch_jobs,
-                                      .batch_cost = (size_t)o->batch_tokens};
+                                      .batch_cost = (size_t)o->batch_tokens,
+                                      .inspect_jobs = n_inspect_jobs(o),
+                                      .inspect_queue = (size_t)o->inspect_queue};
     enum err_code code = scheduler_new(&limits, s->metrics, &s->scheduler, err);
     if (code != ERR_OK)
         return code;
@@ -252,7 +260,7 @@ static enum err_code run(const struct options *o, struct err *err)
 {
     struct server s = {.options = o, .started_us = clock_us()};
     struct models *models = NULL;
-    s.routes = api_routes(&s.n_routes);
+    s.routes = api_routes(o->inspect, &s.n_routes);
     enum err_code code = catch_signals(err);
     if (code == ERR_OK)
         code = log_start(STDERR_FILENO, (enum log_level)o->log_level, err);

@@ -29,6 +29,7 @@ struct option {
     const char *help;
 };
 
+static const char *const SWITCH[] = {"off", "on", NULL};
 static const char *const CPUS[] = {"auto", "ref", "avx2", "avx512", "blas", NULL};
 
 #define AT(member) offsetof(struct options, member)
@@ -76,6 +77,13 @@ static const struct option TABLE[] = {
      NULL,
      "numbers in one attention reply as JSON, in binary 16 times as many; more are "
      "answered 413 before any is computed"},
+    {"inspect", OPTION_CHOICE, AT(inspect), "on", 0, 0, SWITCH,
+     "the routes that look inside models: attention"},
+    {"inspect-jobs", OPTION_INT, AT(inspect_jobs), "0", 0, 256, NULL,
+     "inspections computed at once, each with one layer's maps in memory; 0 = half of "
+     "the workers, one at least"},
+    {"inspect-queue", OPTION_INT, AT(inspect_queue), "32", 1, 1000000, NULL,
+     "inspections waiting for their turn; more are answered 429"},
     {"state-cache-mb", OPTION_INT, AT(state_cache_mb), "64", 0, 1048576, NULL,
      "MiB for each language model to remember texts by, so that one that has grown costs "
      "its new tokens only; 0 = none"},

@@ -16,6 +16,8 @@ struct options {
     /* strings are owned, never NULL */
     char *host, *cpu, *precision, *cors_origin, *models_dir, *default_models;
     int64_t log_level; /* enum log_level of log.h */
+    int64_t inspect;   /* 0: the routes of inspection are left out */
+    int64_t inspect_jobs, inspect_queue;
     int64_t port, http_threads, workers;
     int64_t connection_limit, queue_limit, batch_jobs, batch_tokens;
     int64_t max_body_bytes, max_texts, max_tokens, attention_max_values;

@@ -54,7 +54,8 @@ struct route {
     const char *summary; /* one line for openapi.json; NULL = not shown there */
     bool quiet;          /* access line only at log level debug (probes) */
     const struct route_doc
-        *doc; /* what openapi.json tells about it; NULL without summary */
+        *doc;      /* what openapi.json tells about it; NULL without summary */
+    bool inspects; /* looks inside models: --inspect=off leaves it out */
 };
 
 #endif

@@ -1,5 +1,6 @@
 #include "server/scheduler.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -10,8 +11,9 @@
 #include "server/clock.h"
 
 /* Jobs by length, each class four times as long as the one before. A batch holds jobs of
- * one class, so that none of them waits for one much longer than itself. */
-enum { N_CLASSES = 5, SHORTEST_COST = 64, CLASS_FACTOR = 4 };
+ * one class, so that none of them waits for one much longer than itself. Inspections are
+ * a class of their own above these: whatever waits may run in their pauses. */
+enum { INSPECTIONS = 5, N_CLASSES, SHORTEST_COST = 64, CLASS_FACTOR = 4 };
 
 /* An older job goes first, but each token counts as having come so much later, up to a
  * limit: nobody is overtaken by what comes much later than itself. */
@@ -36,7 +38,9 @@ struct scheduler {
     pthread_cond_t drained; /* the last job is finished and workers are stopping */
 
     struct queue queues[N_CLASSES]; /* under lock from here on */
-    size_t depth;                   /* jobs in them that have not run yet */
+    size_t depth;                   /* jobs in them that have not run yet, but: */
+    size_t n_inspections;           /* those that inspect */
+    size_t n_inspecting;            /* of them those that run */
     size_t n_again;                 /* those between two of their runs */
     size_t n_running;               /* jobs taken out of them and not finished yet */
     bool stopping;
@@ -59,18 +63,33 @@ static bool has_run(const struct job *job)
 /* The counter that a job in the queue belongs to. */
 static size_t *count_locked(struct scheduler *s, const struct job *job)
 {
+    if (job->kind->inspects)
+        return &s->n_inspections;
     return has_run(job) ? &s->n_again : &s->depth;
 }
 
 static bool waits_locked(const struct scheduler *s)
 {
-    return s->depth + s->n_again > 0;
+    return s->depth + s->n_again + s->n_inspections > 0;
+}
+
+/* Whether a job of the class waits that may run now. */
+static bool is_ready_locked(const struct scheduler *s, size_t class)
+{
+    return s->queues[class].head &&
+           (class != INSPECTIONS || s->n_inspecting < s->limits.inspect_jobs);
+}
+
+static bool has_work_locked(const struct scheduler *s)
+{
+    return s->depth + s->n_again > 0 || is_ready_locked(s, INSPECTIONS);
 }
 
 static size_t class_of(const struct job *job)
 {
-    size_t class = 0;
-    for (size_t most = SHORTEST_COST; job->cost > most && class + 1 < N_CLASSES; class ++)
+    size_t class = job->kind->inspects ? INSPECTIONS : 0;
+    for (size_t most = SHORTEST_COST; job->cost > most && class + 1 < INSPECTIONS;
+         class ++)
         most *= CLASS_FACTOR;
     return class;
 }
@@ -86,7 +105,7 @@ static void queues_clear_locked(struct scheduler *s)
 {
     for (size_t c = 0; c < N_CLASSES; c++)
         s->queues[c] = (struct queue){.tail = &s->queues[c].head};
-    s->depth = s->n_again = 0;
+    s->depth = s->n_again = s->n_inspections = 0;
     atomic_store(&s->waiting, 0);
 }
 
@@ -120,7 +139,7 @@ static size_t next_class_locked(const struct scheduler *s, size_t end)
 {
     size_t best = end;
     for (size_t c = 0; c < end; c++)
-        if (s->queues[c].head &&
+        if (is_ready_locked(s, c) &&
             (best == end || turn_of(s->queues[c].head) < turn_of(s->queues[best].head)))
             best = c;
     return best;
@@ -139,7 +158,8 @@ static size_t take_batch_locked(struct scheduler *s, size_t class, struct job **
     size_t n = 0, cost = 0, rows = 0;
     struct job **link = &s->queues[class].head;
     const struct job *first = *link;
-    size_t most = s->limits.batch_jobs, full = full_rows(first->model);
+    size_t most = class == INSPECTIONS ? 1 : s->limits.batch_jobs;
+    size_t full = full_rows(first->model);
     if (first->kind->batch_most && first->kind->batch_most < most)
         most = first->kind->batch_most;
     while (*link && n < most && rows < full) {
@@ -158,7 +178,15 @@ static size_t take_batch_locked(struct scheduler *s, size_t class, struct job **
             break;
     }
     s->n_running += n;
+    s->n_inspecting += class == INSPECTIONS ? n : 0;
     return n;
+}
+
+static bool is_full_locked(const struct scheduler *s, const struct job *job)
+{
+    if (job->kind->inspects)
+        return s->n_inspections >= s->limits.inspect_queue;
+    return s->depth >= s->limits.queue_limit;
 }
 
 enum err_code scheduler_push(struct scheduler *s, struct job *job, struct err *err)
@@ -171,15 +199,17 @@ enum err_code scheduler_push(struct scheduler *s, struct job *job, struct err *e
     else
         job->batch = 0;
     pthread_mutex_lock(&s->lock);
-    bool stopping = s->stopping, full = !goes_on && s->depth >= s->limits.queue_limit;
+    bool stopping = s->stopping, full = !goes_on && is_full_locked(s, job);
     if (!stopping && !full)
         append_locked(s, job);
     pthread_mutex_unlock(&s->lock);
     if (stopping)
         return err_set(err, ERR_STOPPED, "the server is stopping");
     if (full)
-        return err_set(err, ERR_LIMIT, "%zu requests are waiting already",
-                       s->limits.queue_limit);
+        return err_set(err, ERR_LIMIT, "%zu %s are waiting already",
+                       job->kind->inspects ? s->limits.inspect_queue
+                                           : s->limits.queue_limit,
+                       job->kind->inspects ? "inspections" : "requests");
     crew_wake_one(s->crew);
     return ERR_OK;
 }
@@ -187,7 +217,7 @@ enum err_code scheduler_push(struct scheduler *s, struct job *job, struct err *e
 size_t scheduler_depth(struct scheduler *s)
 {
     pthread_mutex_lock(&s->lock);
-    size_t depth = s->depth;
+    size_t depth = s->depth + s->n_inspections;
     pthread_mutex_unlock(&s->lock);
     return depth;
 }
@@ -230,10 +260,11 @@ static bool is_late(const struct job *job, uint64_t now_us)
     return job->deadline_us && now_us >= job->deadline_us;
 }
 
-static void left_running(struct scheduler *s, size_t n)
+static void left_running(struct scheduler *s, size_t n, size_t n_inspecting)
 {
     pthread_mutex_lock(&s->lock);
     s->n_running -= n;
+    s->n_inspecting -= n_inspecting;
     if (s->n_running == 0 && !waits_locked(s))
         pthread_cond_broadcast(&s->drained);
     pthread_mutex_unlock(&s->lock);
@@ -288,7 +319,7 @@ void scheduler_sweep(struct scheduler *s)
         give_up(s, list, job_is_gone(list) ? JOB_ABANDONED : JOB_LATE);
     }
     if (n)
-        left_running(s, n);
+        left_running(s, n, 0);
 }
 
 /* ---- batches --------------------------------------------------------------------- */
@@ -349,7 +380,7 @@ static void requeue(struct scheduler *s, struct job **jobs, size_t n)
         give_up(s, jobs[i], JOB_STOPPED);
     }
     if (giving_up)
-        left_running(s, n);
+        left_running(s, n, 0);
 }
 
 /* Finishes what is done; returns how many of the batch, first in it now, run again. */
@@ -359,6 +390,7 @@ static size_t finish_batch(struct scheduler *s, struct job **batch, size_t n)
     for (size_t i = 0; i < n; i++) {
         struct job *job = batch[i];
         if (job->again && job->err.code == ERR_OK) {
+            assert(!job->kind->inspects);
             batch[n_again++] = job;
             continue;
         }
@@ -373,6 +405,7 @@ static size_t finish_batch(struct scheduler *s, struct job **batch, size_t n)
 static size_t run_batch(struct scheduler *s, struct lane *lane, size_t taken)
 {
     struct job **batch = lane->batch;
+    bool inspects = batch[0]->kind->inspects;
     size_t n = lane->n = drop_dead(s, batch, taken), n_again = 0;
     uint64_t now = clock_us();
     for (size_t i = 0; i < n; i++) {
@@ -388,7 +421,7 @@ static size_t run_batch(struct scheduler *s, struct lane *lane, size_t taken)
     }
     if (n_again)
         requeue(s, batch, n_again);
-    left_running(s, taken - n_again);
+    left_running(s, taken - n_again, inspects ? taken : 0);
     return n_again;
 }
 
@@ -452,7 +485,7 @@ static bool still_idle(void *arg)
 {
     struct scheduler *s = arg;
     pthread_mutex_lock(&s->lock);
-    bool idle = !waits_locked(s) && !s->stopping;
+    bool idle = !has_work_locked(s) && !s->stopping;
     pthread_mutex_unlock(&s->lock);
     return idle;
 }
@@ -512,7 +545,7 @@ static void *work(void *arg)
     for (;;) {
         pthread_mutex_lock(&s->lock);
         size_t n = take_next_locked(w);
-        bool stop = n == 0 && s->stopping, more = n && waits_locked(s);
+        bool stop = n == 0 && s->stopping, more = n && has_work_locked(s);
         pthread_mutex_unlock(&s->lock);
         if (stop)
             break;

@@ -10,6 +10,10 @@
  * in its pauses (base/breaks.h). Long ones don't starve: the handicap has a limit, and
  * pauses take half of a worker's time at most. Oldest first keeps models fair.
  *
+ * Inspections (job.h, `inspects`) hold much memory and take long. They have a queue and
+ * places of their own: so many run at once, each alone, and whatever else waits runs in
+ * their pauses.
+ *
  * A job may ask for another run (job.h, `again`): then it is the youngest in the queue,
  * so others of its model join it and others of other models have their turn before it. */
 #ifndef SERVER_SCHEDULER_H
@@ -26,10 +30,12 @@
 struct scheduler;
 
 struct scheduler_limits {
-    size_t n_workers;   /* >= 1 */
-    size_t queue_limit; /* jobs waiting, without those that run or have run */
-    size_t batch_jobs;  /* most jobs in one batch */
-    size_t batch_cost;  /* most tokens in one batch; a single job may exceed it */
+    size_t n_workers;     /* >= 1 */
+    size_t queue_limit;   /* jobs waiting, without those that run or have run */
+    size_t batch_jobs;    /* most jobs in one batch */
+    size_t batch_cost;    /* most tokens in one batch; a single job may exceed it */
+    size_t inspect_jobs;  /* inspections that run at once, >= 1 */
+    size_t inspect_queue; /* inspections waiting; they count in no other limit */
 };
 
 /* Starts the workers. metrics may be NULL. */
@@ -44,7 +50,7 @@ enum err_code scheduler_new(const struct scheduler_limits *limits,
 enum err_code scheduler_push(struct scheduler *s, struct job *job,
                              struct err *err) MUST_CHECK;
 
-/* Jobs waiting for their first run. */
+/* Jobs waiting for their first run, inspections included. */
 size_t scheduler_depth(struct scheduler *s);
 
 /* Takes waiting jobs that are past their deadline or abandoned out of the queue and

@@ -10,6 +10,7 @@
 #include "server/scheduler.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +28,7 @@ struct server {
                                  estimated; at most options->generate_tokens */
 };
 
-/* The table of all routes, server/api/routes.c. */
-const struct route *api_routes(size_t *n);
+/* The table of all routes, server/api/routes.c, with or without those of inspection. */
+const struct route *api_routes(bool inspect, size_t *n);
 
 #endif

@@ -321,9 +321,8 @@ static void free_job(struct job *job)
     mem_free(a);
 }
 
-/* One at a time: maps are not batched, so idle workers should take the next one. */
 static const struct job_kind KIND = {
-    .name = "attention", .batch_most = 1, .run = run, .free = free_job};
+    .name = "attention", .inspects = true, .run = run, .free = free_job};
 
 /* Layers and heads can be judged before the text is. */
 static enum err_code check_selections(const struct attention_request *ask,

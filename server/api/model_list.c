@@ -7,9 +7,10 @@
 static const struct {
     enum seq_task task;
     const char *name;
-} TASKS[] = {{SEQ_NEXT_WORD, "next-word"},
-             {SEQ_CLASSIFY, "sentiment"},
-             {SEQ_ATTENTION, "attention"}};
+    bool inspects; /* as its route */
+} TASKS[] = {{SEQ_NEXT_WORD, "next-word", false},
+             {SEQ_CLASSIFY, "sentiment", false},
+             {SEQ_ATTENTION, "attention", true}};
 enum { N_TASKS = sizeof TASKS / sizeof *TASKS };
 
 static const char *const MASKS[] = {[SEQ_MASK_CAUSAL] = "causal",
@@ -71,6 +72,7 @@ static void write_tasks(struct json_writer *w, const struct server *s,
     json_write_array(w);
     for (size_t i = 0; i < N_TASKS; i++)
         if (m->info->tasks & (unsigned)TASKS[i].task &&
+            (!TASKS[i].inspects || s->options->inspect) &&
             (!only_default || models_default(s->models, TASKS[i].task) == m))
             json_write_string(w, TASKS[i].name);
     json_write_end(w);

@@ -8,34 +8,37 @@
 #include "server/api/sentiment.h"
 #include "server/server.h"
 
-/* The one table of routes. */
+/* The one table of routes; those that look inside models come last. */
 static const struct route ROUTES[] = {
     {"POST", "/v1/next-word", next_word_handle,
-     "The likeliest next words or tokens of a text", false, &next_word_doc},
+     "The likeliest next words or tokens of a text", false, &next_word_doc, false},
     {"POST", "/v1/sentiment", sentiment_handle, "Scores of a text for every label", false,
-     &sentiment_doc},
-    {"POST", "/v1/attention", attention_handle, "Attention maps of a text", false,
-     &attention_doc},
+     &sentiment_doc, false},
     {"POST", "/v1/completions", completions_handle, "Texts that continue a prompt", false,
-     &completions_doc},
-    {"GET", "/v1/models", model_list_handle, "All loaded models", false, &model_list_doc},
+     &completions_doc, false},
+    {"GET", "/v1/models", model_list_handle, "All loaded models", false, &model_list_doc,
+     false},
     {"GET", "/v1/models/{model}", model_list_one_handle, "One loaded model", false,
-     &model_list_one_doc},
+     &model_list_one_doc, false},
     {"GET", "/livez", probes_livez, "Whether the process answers", true,
-     &probes_livez_doc},
+     &probes_livez_doc, false},
     {"GET", "/readyz", probes_readyz, "Whether it takes requests", true,
-     &probes_readyz_doc},
+     &probes_readyz_doc, false},
     {"GET", "/health", probes_health, "Whether it takes requests, and some figures", true,
-     &probes_health_doc},
+     &probes_health_doc, false},
     {"GET", "/metrics", probes_metrics, "Counters and histograms as Prometheus text",
-     true, &probes_metrics_doc},
-    {"GET", "/openapi.json", openapi_handle, "This document", false, &openapi_doc},
-    {"GET", "/", page_handle, "A page to try it all", false, &page_doc},
-    {"GET", "/web/{file}", page_file_handle, NULL, false, NULL},
+     true, &probes_metrics_doc, false},
+    {"GET", "/openapi.json", openapi_handle, "This document", false, &openapi_doc, false},
+    {"GET", "/", page_handle, "A page to try it all", false, &page_doc, false},
+    {"GET", "/web/{file}", page_file_handle, NULL, false, NULL, false},
+    {"POST", "/v1/attention", attention_handle, "Attention maps of a text", false,
+     &attention_doc, true},
 };
 
-const struct route *api_routes(size_t *n)
+const struct route *api_routes(bool inspect, size_t *n)
 {
     *n = sizeof ROUTES / sizeof *ROUTES;
+    while (!inspect && ROUTES[*n - 1].inspects)
+        --*n;
     return ROUTES;
 }

@@ -40,7 +40,7 @@ static inline void api_start_with(struct api_server *a, const char *const *dirs,
                               &err) == ERR_OK,
                   "%s", err.msg);
     a->s.models = a->models;
-    a->s.routes = api_routes(&a->s.n_routes);
+    a->s.routes = api_routes(a->options.inspect, &a->s.n_routes);
     ck_assert_int_eq(metrics_new(a->s.routes, a->s.n_routes, &a->s.metrics, &err),
                      ERR_OK);
     ck_assert_int_eq(seq_worker_new(NULL, &a->worker, &err), ERR_OK);

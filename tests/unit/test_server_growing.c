@@ -119,7 +119,7 @@ static void wait_finished(size_t n)
 
 static struct scheduler *start(size_t n_workers, size_t queue, size_t jobs)
 {
-    struct scheduler_limits limits = {n_workers, queue, jobs, 1000};
+    struct scheduler_limits limits = {n_workers, queue, jobs, 1000, 1, 1};
     struct scheduler *s = NULL;
     struct err err = {0};
     ck_assert_int_eq(scheduler_new(&limits, NULL, &s, &err), ERR_OK);

@@ -55,6 +55,9 @@ START_TEST(defaults_are_those_of_the_readme)
     ck_assert_str_eq(got.host, "127.0.0.1");
     ck_assert_int_eq(got.port, 8080);
     ck_assert_int_eq(got.attention_max_values, 1048576);
+    ck_assert_int_eq(got.inspect, 1);
+    ck_assert_int_eq(got.inspect_jobs, 0);
+    ck_assert_int_eq(got.inspect_queue, 32);
     ck_assert_int_eq(got.log_level, LOG_INFO);
     ck_assert_str_eq(got.cors_origin, "");
     ck_assert_uint_eq(got.n_model_dirs, 0);

@@ -12,7 +12,7 @@
 
 /* ---- fake work ------------------------------------------------------------------- */
 
-enum { BATCHES = 64, JOBS = 64 };
+enum { BATCHES = 64, JOBS = 64, INSPECT_JOBS = 1, INSPECT_QUEUE = 2 };
 
 /* What a test looks at afterwards; one worker, so no two runs overlap. */
 static struct {
@@ -64,6 +64,21 @@ static void free_nothing(struct job *job)
 static const struct job_kind WORDS = {.name = "words", .run = run, .free = free_nothing};
 static const struct job_kind MAPS = {
     .name = "maps", .batch_most = 1, .run = run, .free = free_nothing};
+
+static atomic_size_t n_looking, most_looking;
+
+static void run_looking(struct job **jobs, size_t n, struct seq_worker *w)
+{
+    size_t now = atomic_fetch_add(&n_looking, 1) + 1;
+    ck_assert_uint_eq(n, 1);
+    if (now > atomic_load(&most_looking))
+        atomic_store(&most_looking, now);
+    run(jobs, n, w);
+    atomic_fetch_sub(&n_looking, 1);
+}
+
+static const struct job_kind LOOKING = {
+    .name = "looking", .inspects = true, .run = run_looking, .free = free_nothing};
 static const struct model LSTM = {.name = "lstm"}, BERT = {.name = "bert"};
 
 static void finish(void *arg, struct job *take_job)
@@ -107,7 +122,8 @@ static void wait_finished(size_t n)
 
 static struct scheduler *start(size_t n_workers, size_t queue, size_t jobs, size_t cost)
 {
-    struct scheduler_limits limits = {n_workers, queue, jobs, cost};
+    struct scheduler_limits limits = {n_workers, queue,        jobs,
+                                      cost,      INSPECT_JOBS, INSPECT_QUEUE};
     struct scheduler *s = NULL;
     struct err err = {0};
     ck_assert_int_eq(scheduler_new(&limits, NULL, &s, &err), ERR_OK);
@@ -330,12 +346,15 @@ static void run_asking(struct job **jobs, size_t n, struct seq_worker *w)
 
 static const struct job_kind ASKING = {
     .name = "asking", .run = run_asking, .free = free_nothing};
+static const struct job_kind LOOKING_LONG = {
+    .name = "looking", .inspects = true, .run = run_asking, .free = free_nothing};
 
 /* One worker that runs it: afterwards it is not in the queue any more. */
-static void start_asking(struct scheduler *s, struct asker *a, atomic_bool *until)
+static void start_asking(struct scheduler *s, struct asker *a,
+                         const struct job_kind *kind, size_t cost, atomic_bool *until)
 {
     a->until = until;
-    ck_assert_int_eq(push(s, &a->work, &ASKING, &LSTM, 1000), ERR_OK);
+    ck_assert_int_eq(push(s, &a->work, kind, &LSTM, cost), ERR_OK);
     while (scheduler_depth(s))
         usleep(1000);
 }
@@ -346,7 +365,7 @@ START_TEST(shorter_jobs_run_in_the_pauses_of_a_long_one)
     static struct work w[8], same;
     atomic_bool enough = false;
     struct scheduler *s = start(1, 100, 3, 1000);
-    start_asking(s, &a, &enough);
+    start_asking(s, &a, &ASKING, 1000, &enough);
     push(s, &same, &WORDS, &LSTM, 1000);
     for (int i = 0; i < 8; i++)
         ck_assert_int_eq(push(s, &w[i], &WORDS, i % 2 ? &LSTM : &BERT, 1), ERR_OK);
@@ -358,6 +377,26 @@ START_TEST(shorter_jobs_run_in_the_pauses_of_a_long_one)
     for (int i = 0; i < 8; i++)
         ck_assert_int_eq(w[i].n_runs, 1);
     ck_assert_int_eq(a.work.job.end, JOB_RAN);
+    ck_assert(scheduler_stop(s, 1000000));
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(whatever_waits_runs_in_the_pauses_of_an_inspection)
+{
+    static struct asker a;
+    static struct work w[2], other;
+    atomic_bool enough = false;
+    struct scheduler *s = start(1, 100, 3, 1000);
+    start_asking(s, &a, &LOOKING_LONG, 1, &enough);
+    push(s, &other, &LOOKING, &LSTM, 1);
+    push(s, &w[0], &WORDS, &LSTM, 100000);
+    push(s, &w[1], &WORDS, &BERT, 1);
+    wait_finished(2);
+    ck_assert_int_eq(a.work.n_finished, 0);
+    ck_assert_int_eq(other.n_runs, 0);
+    atomic_store(&enough, true);
+    wait_finished(4);
     ck_assert(scheduler_stop(s, 1000000));
     scheduler_free(s);
 }
@@ -380,7 +419,7 @@ START_TEST(pauses_take_half_of_a_workers_time_at_most)
     static struct work w[4];
     atomic_bool enough = false;
     struct scheduler *s = start(1, 100, 64, 1000);
-    start_asking(s, &a, &enough);
+    start_asking(s, &a, &ASKING, 1000, &enough);
     for (int i = 0; i < 4; i++)
         push(s, &w[i], &slow, &LSTM, 1);
     wait_finished(4);
@@ -428,7 +467,7 @@ START_TEST(stop_gives_up_a_running_job_when_its_time_is_over)
     static struct asker a;
     atomic_bool never = false;
     struct scheduler *s = start(2, 100, 64, 1000);
-    start_asking(s, &a, &never);
+    start_asking(s, &a, &ASKING, 1000, &never);
     ck_assert(!scheduler_stop(s, 1000));
     ck_assert_int_eq(a.work.n_finished, 1);
     ck_assert_int_eq(a.work.job.end, JOB_STOPPED);
@@ -453,6 +492,29 @@ START_TEST(a_full_queue_refuses_and_leaves_the_job_to_the_caller)
     wait_finished(3);
     ck_assert(scheduler_stop(s, 1000000));
     ck_assert_int_eq(w[2].n_runs + w[2].n_finished, 0);
+    scheduler_free(s);
+}
+END_TEST
+
+START_TEST(inspections_have_places_and_a_queue_of_their_own)
+{
+    static struct work look[4], w[2];
+    struct scheduler *s = start(2, 2, 64, 1000);
+    set_gate(true);
+    ck_assert_int_eq(push(s, &look[0], &LOOKING, &LSTM, 1), ERR_OK);
+    wait_in_gate(1);
+    ck_assert_int_eq(push(s, &look[1], &LOOKING, &LSTM, 1), ERR_OK);
+    ck_assert_int_eq(push(s, &look[2], &LOOKING, &BERT, 1), ERR_OK);
+    ck_assert_int_eq(push(s, &look[3], &LOOKING, &LSTM, 1), ERR_LIMIT);
+    ck_assert_int_eq(push(s, &w[0], &WORDS, &LSTM, 100000), ERR_OK);
+    wait_in_gate(2); /* the second worker took it, younger as it is */
+    ck_assert_uint_eq(scheduler_depth(s), 2);
+    ck_assert_int_eq(push(s, &w[1], &WORDS, &LSTM, 1), ERR_OK);
+    set_gate(false);
+    wait_finished(5);
+    ck_assert_uint_eq(atomic_load(&most_looking), INSPECT_JOBS);
+    ck_assert(scheduler_stop(s, 1000000));
+    ck_assert_int_eq(look[3].n_runs + look[3].n_finished, 0);
     scheduler_free(s);
 }
 END_TEST
@@ -597,7 +659,8 @@ static void *push_many(void *arg)
     struct pusher *p = arg;
     for (size_t i = 0; i < EACH; i++) {
         const struct model *m = i % 3 ? &LSTM : &BERT;
-        while (push(p->s, &p->w[i], i % 5 ? &WORDS : &MAPS, m, i % 7 * 60) != ERR_OK)
+        const struct job_kind *kind = i % 5 ? &WORDS : i % 2 ? &MAPS : &LOOKING;
+        while (push(p->s, &p->w[i], kind, m, i % 7 * 60) != ERR_OK)
             usleep(100);
     }
     return NULL;
@@ -617,6 +680,7 @@ START_TEST(every_job_of_many_threads_is_finished_exactly_once)
     ck_assert(scheduler_stop(s, 10000000));
     scheduler_free(s);
     ck_assert_uint_eq(seen.n_finished, (size_t)PUSHERS * EACH);
+    ck_assert_uint_eq(atomic_load(&most_looking), INSPECT_JOBS);
     for (size_t i = 0; i < PUSHERS; i++)
         for (size_t j = 0; j < EACH; j++) {
             ck_assert_int_eq(w[i][j].n_runs, 1);
@@ -637,10 +701,12 @@ int main(void)
         a_batch_holds_jobs_of_about_one_length,
         a_short_job_overtakes_long_ones_that_have_not_waited_long,
         shorter_jobs_run_in_the_pauses_of_a_long_one,
+        whatever_waits_runs_in_the_pauses_of_an_inspection,
         pauses_take_half_of_a_workers_time_at_most,
         a_batch_is_told_to_stop_when_all_its_clients_have_gone,
         stop_gives_up_a_running_job_when_its_time_is_over,
         a_full_queue_refuses_and_leaves_the_job_to_the_caller,
+        inspections_have_places_and_a_queue_of_their_own,
         sweep_gives_up_late_and_abandoned_jobs,
         a_worker_drops_whoever_hung_up_or_is_late_before_the_batch,
         a_job_left_off_by_its_kind_counts_as_abandoned,
