@@ -1,19 +1,13 @@
 /* What the endpoints answer, on the tiny models. */
 #include "tests/http/client.h"
 #include "tests/http/daemon.h"
+#include "tests/json_look.h"
 #include "tests/suite.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static json_t *at(json_t *all, const char *field)
-{
-    json_t *value = json_object_get(all, field);
-    ck_assert_msg(value != NULL, "no field '%s'", field);
-    return value;
-}
 
 static const char *text_of(json_t *all, const char *field)
 {
@@ -26,13 +20,6 @@ static double number_of(json_t *all, const char *field)
 {
     ck_assert_msg(json_is_number(at(all, field)), "'%s' is no number", field);
     return json_number_value(at(all, field));
-}
-
-static json_t *item(json_t *list, size_t i)
-{
-    json_t *value = json_array_get(list, i);
-    ck_assert_msg(value != NULL, "no item %zu", i);
-    return value;
 }
 
 START_TEST(next_word_gives_words_and_their_probabilities)

@@ -1,6 +1,6 @@
 /* Loops split over members; run under ThreadSanitizer too. */
-#include "model/base/crew.h"
 #include "tests/suite.h"
+#include "tests/unit/team.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,48 +20,6 @@ static void mark(void *arg, size_t first, size_t last)
     atomic_fetch_add(&w->slices, 1);
     for (size_t i = first; i < last; i++)
         atomic_fetch_add(&w->done[i], 1);
-}
-
-/* A crew with members that assist until the end. */
-struct team {
-    struct crew *crew;
-    atomic_bool stop;
-    atomic_int returns; /* from crew_assist */
-    pthread_t members[MEMBERS];
-    int n;
-};
-
-static bool idle(void *arg)
-{
-    return !atomic_load(&((struct team *)arg)->stop);
-}
-
-static void *member_main(void *arg)
-{
-    struct team *t = arg;
-    while (idle(t)) {
-        crew_assist(t->crew, idle, t);
-        atomic_fetch_add(&t->returns, 1);
-    }
-    return NULL;
-}
-
-static void team_start(struct team *t, int n)
-{
-    struct err err = {0};
-    *t = (struct team){.n = n};
-    ck_assert_int_eq(crew_new(&t->crew, &err), ERR_OK);
-    for (int i = 0; i < n; i++)
-        ck_assert_int_eq(pthread_create(&t->members[i], NULL, member_main, t), 0);
-}
-
-static void team_stop(struct team *t)
-{
-    atomic_store(&t->stop, true);
-    crew_wake(t->crew);
-    for (int i = 0; i < t->n; i++)
-        pthread_join(t->members[i], NULL);
-    crew_free(t->crew);
 }
 
 static void check_all_once(struct work *w)

@@ -2,6 +2,7 @@
  * crew, with and without kept states, when memory fails. Which texts:
  * test_generate_text.c and tests/golden/test_generation.c. */
 #include "tests/unit/generations.h"
+#include "tests/unit/team.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -212,43 +213,6 @@ static size_t write_together(struct fixture *f)
 
 enum { HELPERS = 3 };
 
-struct team {
-    struct crew *crew;
-    pthread_t threads[HELPERS];
-    atomic_bool stop;
-};
-
-static bool idle(void *arg)
-{
-    return !atomic_load(&((struct team *)arg)->stop);
-}
-
-static void *assist(void *arg)
-{
-    struct team *t = arg;
-    while (!atomic_load(&t->stop))
-        crew_assist(t->crew, idle, t);
-    return NULL;
-}
-
-static void team_start(struct team *t)
-{
-    struct err err = {0};
-    atomic_init(&t->stop, false);
-    ck_assert_int_eq(crew_new(&t->crew, &err), ERR_OK);
-    for (int i = 0; i < HELPERS; i++)
-        ck_assert_int_eq(pthread_create(&t->threads[i], NULL, assist, t), 0);
-}
-
-static void team_stop(struct team *t)
-{
-    atomic_store(&t->stop, true);
-    crew_wake(t->crew);
-    for (int i = 0; i < HELPERS; i++)
-        pthread_join(t->threads[i], NULL);
-    crew_free(t->crew);
-}
-
 static void same_bits(const char *dir, struct team *team)
 {
     struct fixture plain = open_dir(dir, 0, NULL);
@@ -273,7 +237,7 @@ static void same_bits(const char *dir, struct team *team)
 START_TEST(others_crews_and_kept_states_change_no_bit)
 {
     static struct team team;
-    team_start(&team);
+    team_start(&team, HELPERS);
     for (size_t i = 0; i < N_MADE; i++) {
         same_bits(MADE[i](), &team);
         unmake();

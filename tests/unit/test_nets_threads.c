@@ -3,6 +3,7 @@
 #include "tests/suite.h"
 #include "tests/unit/net_fixture.h"
 #include "tests/unit/net_maker.h"
+#include "tests/unit/team.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -48,45 +49,6 @@ static void watch(const char *name)
     owner = pthread_self();
     atomic_store(&helped_matmul, 0);
     atomic_store(&helped_scores, 0);
-}
-
-/* ---- helpers --------------------------------------------------------------------- */
-
-struct team {
-    struct crew *crew;
-    pthread_t threads[HELPERS];
-    atomic_bool stop;
-};
-
-static bool idle(void *arg)
-{
-    return !atomic_load(&((struct team *)arg)->stop);
-}
-
-static void *assist(void *arg)
-{
-    struct team *t = arg;
-    while (!atomic_load(&t->stop))
-        crew_assist(t->crew, idle, t);
-    return NULL;
-}
-
-static void team_start(struct team *t)
-{
-    struct err err = {0};
-    atomic_init(&t->stop, false);
-    ck_assert_int_eq(crew_new(&t->crew, &err), ERR_OK);
-    for (int i = 0; i < HELPERS; i++)
-        ck_assert_int_eq(pthread_create(&t->threads[i], NULL, assist, t), 0);
-}
-
-static void team_stop(struct team *t)
-{
-    atomic_store(&t->stop, true);
-    crew_wake(t->crew);
-    for (int i = 0; i < HELPERS; i++)
-        pthread_join(t->threads[i], NULL);
-    crew_free(t->crew);
 }
 
 /* ---- tests ----------------------------------------------------------------------- */
@@ -146,7 +108,7 @@ static void check_made_as(const struct maker *m, bool transformer,
     struct texts t;
     watch(NULL);
     loaded_open_as(&l, m->dir, &watched, precision);
-    team_start(&team);
+    team_start(&team, HELPERS);
     for (size_t i = 0; i < 3; i++) {
         fill(&t, lengths[i], i == 0 ? 1 : 3, l.net->cfg.vocab);
         check_helped(&l, &team, &t);

@@ -1,6 +1,7 @@
 /* attention.c and what it is made of, on the tiny models, without HTTP: every selector
  * and reduction, tokens, what the pass says besides, and what is refused. */
 #include "server/api/attention.h"
+#include "tests/json_look.h"
 #include "tests/suite.h"
 #include "tests/unit/api_server.h"
 
@@ -9,20 +10,6 @@
 
 static struct api_server api;
 static const char *const PATH = "/v1/attention";
-
-static json_t *at(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-    ck_assert_msg(value != NULL, "no \"%s\"", key);
-    return value;
-}
-
-static json_t *item(json_t *list, size_t i)
-{
-    json_t *value = json_array_get(list, i);
-    ck_assert_msg(value != NULL, "no item %zu", i);
-    return value;
-}
 
 static json_t *ask(const char *body)
 {
@@ -37,23 +24,6 @@ static json_t *maps_of(json_t *reply)
 static size_t length_of_axis(json_t *attention, size_t axis)
 {
     return (size_t)json_integer_value(item(at(attention, "shape"), axis));
-}
-
-/* All numbers of nested lists in order; null is NAN. Returns how many. */
-static size_t flatten(json_t *value, double *to, size_t n, size_t most)
-{
-    size_t i;
-    json_t *element;
-    if (!json_is_array(value)) {
-        ck_assert_uint_lt(n, most);
-        to[n] = json_is_null(value) ? NAN : json_number_value(value);
-        return n + 1;
-    }
-    json_array_foreach(value, i, element)
-    {
-        n = flatten(element, to, n, most);
-    }
-    return n;
 }
 
 enum { MOST = 40000 };

@@ -1,18 +1,12 @@
 /* completions.c, completion_reply.c on the tiny models, without HTTP. */
 #include "server/api/completions.h"
+#include "tests/json_look.h"
 #include "tests/suite.h"
 #include "tests/unit/api_server.h"
 
 #include <math.h>
 
 static struct api_server api;
-
-static json_t *at(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-    ck_assert_msg(value != NULL, "no \"%s\"", key);
-    return value;
-}
 
 static json_t *complete(const char *body)
 {

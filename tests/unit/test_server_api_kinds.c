@@ -1,5 +1,6 @@
 /* What the handlers make of masked models, bare ones, and classifiers whose scores are no
  * shares of 1; on the tiny models, without HTTP. */
+#include "tests/json_look.h"
 #include "tests/suite.h"
 #include "tests/unit/api_server.h"
 
@@ -19,13 +20,6 @@ enum { MODELS = sizeof dirs / sizeof *dirs };
 static void begin(void)
 {
     api_start_with(&api, dirs, MODELS);
-}
-
-static json_t *at(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-    ck_assert_msg(value != NULL, "no \"%s\"", key);
-    return value;
 }
 
 static const char *text(json_t *object, const char *key)

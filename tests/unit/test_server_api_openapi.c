@@ -1,5 +1,6 @@
 /* openapi.c: the document says what the routes, the tables and the replies are. */
 #include "server/api/openapi.h"
+#include "tests/json_look.h"
 #include "tests/suite.h"
 #include "tests/unit/api_server.h"
 
@@ -16,13 +17,6 @@ static void end(void)
 {
     json_decref(document);
     api_stop(&api);
-}
-
-static json_t *at(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-    ck_assert_msg(value != NULL, "no \"%s\"", key);
-    return value;
 }
 
 static json_t *schema(const char *name, const char *suffix)

@@ -1,19 +1,13 @@
 /* texts.c, next_word.c, sentiment.c, attention.c on the tiny models, without HTTP: what
  * belongs to the handlers rather than to the models. */
 #include "server/api/texts.h"
+#include "tests/json_look.h"
 #include "tests/suite.h"
 #include "tests/unit/api_server.h"
 
 #include <math.h>
 
 static struct api_server api;
-
-static json_t *at(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-    ck_assert_msg(value != NULL, "no \"%s\"", key);
-    return value;
-}
 
 static json_t *result(json_t *reply, size_t i)
 {
