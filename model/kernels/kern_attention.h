@@ -252,7 +252,8 @@ static void attention_tally(size_t n, const float *x, uint64_t mask, struct tall
     const vec shift = vec_set(t->top == -INFINITY ? 0 : t->top);
 #pragma GCC unroll 4
     for (size_t i = 0; i < VECTORS; i += 2) {
-        lanes in = lanes_of(mask >> i * LANES), in_too = lanes_of(mask >> (i + 1) * LANES);
+        lanes in = lanes_of(mask >> i * LANES),
+              in_too = lanes_of(mask >> (i + 1) * LANES);
         vec e = exp_of(v[i] - shift), e_too = exp_of(v[i + 1] - shift);
         sum = wide_add(sum, e + e_too);
         rest = wide_add(rest, vec_choose(in, none, e) + vec_choose(in_too, none, e_too));
@@ -295,7 +296,8 @@ static ALWAYS_INLINE void mix_some(const struct mix *m, size_t j, vec (*sum)[MAX
         vec p = vec_set(a->s[(size_t)r * a->lds + j]);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
-            sum[r][v] = vec_fma_where(sees, p, load(m, value + v * LANES, vectors), sum[r][v]);
+            sum[r][v] =
+                vec_fma_where(sees, p, load(m, value + v * LANES, vectors), sum[r][v]);
     }
 }
 
