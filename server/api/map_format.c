@@ -95,6 +95,63 @@ void map_encode_json(struct json_writer *w, enum map_dtype dtype, unsigned decim
     json_write_end(w);
 }
 
+/* ---- what replies say ------------------------------------------------------------ */
+
+enum map_encoding map_encoding_accepted(const struct request *q)
+{
+    const char *accept = q->header ? q->header(q, "Accept") : NULL;
+    const char *binary = accept ? strstr(accept, MAP_TYPE_BINARY) : NULL;
+    const char *npy = accept ? strstr(accept, MAP_TYPE_NPY) : NULL;
+    const char *json = accept ? strstr(accept, "application/json") : NULL;
+    if (binary && (!npy || binary < npy) && (!json || binary < json))
+        return MAP_BINARY;
+    return npy && (!json || npy < json) ? MAP_NPY : MAP_JSON;
+}
+
+static void write_shape(struct json_writer *w, const struct map_axis *axes, size_t rank)
+{
+    json_write_key(w, "shape");
+    json_write_array(w);
+    for (size_t i = 0; i < rank; i++)
+        json_write_uint(w, axes[i].n);
+    json_write_end(w);
+}
+
+void map_axes_write(struct json_writer *w, const struct map_axis *axes, size_t rank)
+{
+    json_write_key(w, "axes");
+    json_write_array(w);
+    for (size_t i = 0; i < rank; i++)
+        json_write_string(w, axes[i].name);
+    json_write_end(w);
+    write_shape(w, axes, rank);
+}
+
+static const struct doc_shape PARAMETERS[] = {
+    {"binary_data_size", DOC_INTEGER, .help = "Its bytes"}, {0}};
+
+const struct doc_shape map_output_shape[] = {
+    {"name", DOC_STRING,
+     .help = "attention; indices, residual, values with top_k; or states"},
+    {"datatype", DOC_STRING, .help = "FP32, FP16, UINT8, INT32"},
+    {"shape", DOC_INTEGERS, .help = "Length of each axis"},
+    {"parameters", DOC_OBJECT, .of = PARAMETERS},
+    {0}};
+
+void map_output_write(struct json_writer *w, const char *name, const char *datatype,
+                      const struct map_axis *axes, size_t rank, size_t bytes)
+{
+    json_write_object(w);
+    json_write_key_string(w, "name", name);
+    json_write_key_string(w, "datatype", datatype);
+    write_shape(w, axes, rank);
+    json_write_key(w, "parameters");
+    json_write_object(w);
+    json_write_key_uint(w, "binary_data_size", bytes);
+    json_write_end(w);
+    json_write_end(w);
+}
+
 /* ---- frames ---------------------------------------------------------------------- */
 
 /* Blanks up to a multiple of `to`, `more` bytes still to come. */
