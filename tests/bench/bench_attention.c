@@ -9,13 +9,13 @@
 #include "model/base/mem.h"
 #include "model/nets/attention.h"
 #include "model/nets/cache.h"
+#include "tests/bench/clock.h"
 #include "tests/bench/peak.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { REPEATS = 15, HEADS = 12, LAYERS = 16, MAX_TOKENS = 1025 };
 
@@ -23,15 +23,7 @@ static const double run_s = 0.004; /* aimed length of one timed run */
 
 static double now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    return seconds_of(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Median seconds of one call. */

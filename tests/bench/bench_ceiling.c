@@ -7,6 +7,7 @@
  * The best instruction set of this machine is used. Times are of the wall clock, from a
  * common start to the last thread's end. */
 #include "model/base/mem.h"
+#include "tests/bench/clock.h"
 #include "tests/bench/peak.h"
 
 #include <pthread.h>
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -32,9 +32,7 @@ struct part {
 
 static double now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return seconds_of(CLOCK_MONOTONIC);
 }
 
 #ifdef __x86_64__

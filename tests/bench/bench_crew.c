@@ -8,6 +8,7 @@
  * the member came to, and the ratio of means over all rounds. With `hog` another thread
  * keeps a core busy all the time: sharing must not be much slower than working alone. */
 #include "model/base/crew.h"
+#include "tests/bench/clock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -84,20 +85,6 @@ static void *hog_main(void *arg)
     while (still_idle((void *)b))
         work(10000);
     return NULL;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-    if (n == 0)
-        return 0;
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
 }
 
 /* Of the loops of a round, in us; then of the best round. */

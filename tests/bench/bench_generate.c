@@ -8,11 +8,11 @@
  * prompt of many tokens joins, beside their usual one. The texts must be the same both
  * ways. One thread, medians of 5 runs in turns. */
 #include "model/seq.h"
+#include "tests/bench/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MOST = 32, ALONE = 4, PROMPT = 16, TOKENS = 20, RUNS = 5, LONG_PROMPT = 200 };
 
@@ -28,24 +28,9 @@ struct bench {
     struct err err;
 };
 
-/* Of the processor: who else uses it doesn't count. */
 static double now_us(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, size_t n)
-{
-    qsort(x, n, sizeof *x, by_value);
-    return x[n / 2];
+    return 1e6 * seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static bool finished(const struct seq_generation *g)

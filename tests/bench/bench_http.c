@@ -5,28 +5,17 @@
  * 127.0.0.1, alone and mixed in turn; what counts is the time from when a request was
  * due. One in ten of the mix is long. The rate of short ones is the same alone and mixed,
  * so that the mix is the heavier load, and keeps half of the machine busy. */
-#include <arpa/inet.h>
-#include <errno.h>
+#include "tests/bench/clock.h"
+#include "tests/bench/load.h"
+
 #include <math.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-enum {
-    CONNECTIONS = 128,
-    REPLY_BYTES = 4096,
-    MOST = 200000,
-    WARM = 30,
-    ROUNDS_MOST = 25
-};
+enum { CONNECTIONS = 128, MOST = 200000, WARM = 30, ROUNDS_MOST = 25 };
 
 static uint64_t now_ns(void)
 {
@@ -44,112 +33,50 @@ static double next_random(uint64_t *state)
     return ((double)((z ^ (z >> 31)) >> 11) + 1) / 9007199254740994.0;
 }
 
-/* ---- connections ----------------------------------------------------------------- */
+/* ---- callers --------------------------------------------------------------------- */
 
-struct request {
-    char *bytes;
-    size_t n;
-};
-
-struct connection {
-    int fd;
+struct caller {
+    struct connection c;
     bool busy, is_long;
     uint64_t due_ns;
-    char reply[REPLY_BYTES];
-    size_t n;
 };
 
-static bool dial(struct connection *c, unsigned port)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int on = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return c->fd >= 0 && connect(c->fd, (struct sockaddr *)&to, sizeof to) == 0;
-}
-
-static bool post(struct connection *c, const struct request *r, uint64_t due_ns,
-                 bool is_long)
+static bool call(struct caller *c, const struct request *r, uint64_t due_ns, bool is_long)
 {
     c->busy = true;
     c->is_long = is_long;
     c->due_ns = due_ns;
-    c->n = 0;
-    return send(c->fd, r->bytes, r->n, MSG_NOSIGNAL) == (ssize_t)r->n;
+    return post(&c->c, r);
 }
 
-/* 1: the whole reply is there, 0: not yet, -1: it is no 200, or the connection broke. */
-static int collect(struct connection *c)
+/* As collect does. */
+static int take(struct caller *c)
 {
-    ssize_t got = recv(c->fd, c->reply + c->n, REPLY_BYTES - 1 - c->n, MSG_DONTWAIT);
-    if (got <= 0)
-        return got < 0 && errno == EAGAIN ? 0 : -1;
-    c->n += (size_t)got;
-    c->reply[c->n] = '\0';
-    const char *end = strstr(c->reply, "\r\n\r\n");
-    const char *length = strstr(c->reply, "Content-Length: ");
-    if (!end || !length)
-        return 0;
-    if (strncmp(c->reply, "HTTP/1.1 200", 12) != 0)
-        return -1;
-    size_t whole = (size_t)(end + 4 - c->reply) + strtoul(length + 16, NULL, 10);
-    if (c->n < whole)
-        return 0;
-    c->busy = false;
-    return 1;
+    int done = collect(&c->c);
+    c->busy = done == 0;
+    return done;
 }
 
-/* ---- requests -------------------------------------------------------------------- */
-
-/* A text of so many words, none of which a tokenizer has to take apart. */
-static struct request make_request(const char *model, size_t words)
-{
-    static const char *const text[] = {"this", "is", "one", "of", "the", "best"};
-    char *bytes = NULL;
-    size_t n = 0;
-    FILE *body = open_memstream(&bytes, &n);
-    fprintf(body, "{\"model\":\"%s\",\"text\":\"", model);
-    for (size_t i = 0; i < words; i++)
-        fprintf(body, "%s%s", i ? " " : "", text[i % (sizeof text / sizeof *text)]);
-    fputs("\"}", body);
-    fclose(body);
-    struct request r = {0};
-    FILE *all = open_memstream(&r.bytes, &r.n);
-    fprintf(all,
-            "POST /v1/sentiment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "
-            "application/json\r\nContent-Length: %zu\r\n\r\n%s",
-            n, bytes);
-    fclose(all);
-    free(bytes);
-    return r;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
+/* ---- one of them ------------------------------------------------------------------- */
 
 static double quantile(double *values, size_t n, double q)
 {
     if (n == 0)
         return NAN;
-    qsort(values, n, sizeof *values, compare);
+    qsort(values, n, sizeof *values, by_value);
     return values[(size_t)(q * (double)(n - 1))];
 }
 
 /* Seconds that one request takes alone, the median of a few. */
-static double time_alone(struct connection *c, const struct request *r)
+static double time_alone(struct caller *c, const struct request *r)
 {
     double took[WARM];
     for (size_t i = 0; i < WARM; i++) {
         uint64_t start = now_ns();
-        struct pollfd p = {.fd = c->fd, .events = POLLIN};
-        int done = post(c, r, start, false) ? 0 : -1;
+        struct pollfd p = {.fd = c->c.fd, .events = POLLIN};
+        int done = call(c, r, start, false) ? 0 : -1;
         while (done == 0 && poll(&p, 1, 10000) > 0)
-            done = collect(c);
+            done = take(c);
         if (done <= 0)
             return NAN;
         took[i] = (double)(now_ns() - start) * 1e-9;
@@ -161,7 +88,7 @@ static double time_alone(struct connection *c, const struct request *r)
 
 struct run {
     unsigned port;
-    struct connection *c;           /* [CONNECTIONS], fd 0: not connected */
+    struct caller *c;               /* [CONNECTIONS], fd 0: not connected */
     const struct request *requests; /* [2] short, long */
     double gap_s;                   /* between requests, on average */
     double long_share;
@@ -172,14 +99,14 @@ struct run {
 };
 
 /* The first that waits for nothing, connected; NULL: there is none, or r->failed. */
-static struct connection *free_connection(struct run *r)
+static struct caller *free_caller(struct run *r)
 {
     size_t i = 0;
     while (i < CONNECTIONS && r->c[i].busy)
         i++;
     if (i == CONNECTIONS)
         return NULL;
-    if (r->c[i].fd || dial(&r->c[i], r->port))
+    if (r->c[i].c.fd || dial(&r->c[i].c, r->port))
         return &r->c[i];
     r->failed++;
     return NULL;
@@ -188,9 +115,10 @@ static struct connection *free_connection(struct run *r)
 static void hang_up(struct run *r)
 {
     for (size_t i = 0; i < CONNECTIONS; i++) {
-        if (r->c[i].fd > 0)
-            close(r->c[i].fd);
-        r->c[i] = (struct connection){0};
+        if (r->c[i].c.fd > 0)
+            close(r->c[i].c.fd);
+        r->c[i].busy = false;
+        r->c[i].c.fd = 0;
     }
 }
 
@@ -203,16 +131,13 @@ static void take_replies(struct run *r, uint64_t until_ns)
     if (wait.tv_nsec > 100000000)
         wait.tv_nsec = 100000000;
     for (size_t i = 0; i < CONNECTIONS; i++)
-        p[i] = (struct pollfd){.fd = r->c[i].busy ? r->c[i].fd : -1, .events = POLLIN};
+        p[i] = (struct pollfd){.fd = r->c[i].busy ? r->c[i].c.fd : -1, .events = POLLIN};
     if (ppoll(p, CONNECTIONS, &wait, NULL) <= 0)
         return;
     for (size_t i = 0; i < CONNECTIONS; i++) {
-        struct connection *c = &r->c[i];
-        int done = p[i].revents ? collect(c) : 0;
-        if (done < 0) {
-            r->failed++;
-            c->busy = false;
-        }
+        struct caller *c = &r->c[i];
+        int done = p[i].revents ? take(c) : 0;
+        r->failed += done < 0;
         if (done > 0 && r->n[c->is_long] < MOST)
             r->took[c->is_long][r->n[c->is_long]++] =
                 (double)(now_ns() - c->due_ns) * 1e-9;
@@ -235,10 +160,10 @@ static void run(struct run *r)
     while (due < end && r->failed == 0) {
         due += (uint64_t)(-log(next_random(&seed)) * r->gap_s * 1e9);
         bool is_long = next_random(&seed) < r->long_share;
-        struct connection *c = NULL;
-        while (now_ns() < due || (!(c = free_connection(r)) && r->failed == 0))
+        struct caller *c = NULL;
+        while (now_ns() < due || (!(c = free_caller(r)) && r->failed == 0))
             take_replies(r, now_ns() < due ? due : now_ns() + 1000000);
-        if (c && !post(c, &r->requests[is_long], due, is_long))
+        if (c && !call(c, &r->requests[is_long], due, is_long))
             r->failed++;
     }
     while (any_busy(r) && now_ns() < end + 10000000000u)
@@ -299,22 +224,25 @@ static size_t number(char **argv, int argc, int i, size_t fallback)
 
 int main(int argc, char **argv)
 {
-    static struct connection c[CONNECTIONS];
+    static struct caller c[CONNECTIONS];
     static double took[2][MOST];
     if (argc < 3) {
         fprintf(stderr, "bench_http PORT MODEL [SECONDS [ROUNDS [SHORT LONG]]]\n");
         return 2;
     }
     size_t rounds = number(argv, argc, 4, 5);
-    struct request requests[2] = {make_request(argv[2], number(argv, argc, 5, 12)),
-                                  make_request(argv[2], number(argv, argc, 6, 510))};
+    char model[300];
+    snprintf(model, sizeof model, ",\"model\":\"%s\"", argv[2]);
+    struct request requests[2] = {
+        request_new("/v1/sentiment", model, number(argv, argc, 5, 12)),
+        request_new("/v1/sentiment", model, number(argv, argc, 6, 510))};
     struct run r = {.port = (unsigned)number(argv, argc, 1, 0),
                     .c = c,
                     .requests = requests,
                     .seconds = (double)number(argv, argc, 3, 4)};
     r.took[0] = took[0];
     r.took[1] = took[1];
-    if (!free_connection(&r))
+    if (!free_caller(&r))
         return 1;
     double one = time_alone(&c[0], &requests[0]), other = time_alone(&c[0], &requests[1]);
     /* A lone request may have all cores, so this is the time of the whole machine. */

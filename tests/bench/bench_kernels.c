@@ -6,6 +6,7 @@
  * thread's own CPU time, so other processes on the machine disturb little. */
 #include "model/base/mem.h"
 #include "model/kernels/kernels.h"
+#include "tests/bench/clock.h"
 #include "tests/bench/peak.h"
 
 #include <cblas.h>
@@ -14,7 +15,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -25,21 +25,7 @@ static const double run_s = 0.002; /* aimed length of one timed run */
 
 static double now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof(*values), by_value);
-    return values[n / 2];
+    return seconds_of(CLOCK_THREAD_CPUTIME_ID);
 }
 
 struct work {

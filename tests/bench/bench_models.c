@@ -13,13 +13,13 @@
  *
  * A command that fails answers {"error":".."}. */
 #include "model/seq.h"
+#include "tests/bench/clock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MODELS = 32, SLOTS = 256, BATCH = 64, HELPERS = 63, NAME = 64 };
 
@@ -50,9 +50,7 @@ struct batch {
 
 static double now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return seconds_of(CLOCK_MONOTONIC);
 }
 
 /* ---- reading a command ----------------------------------------------------------- */

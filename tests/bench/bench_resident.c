@@ -5,87 +5,17 @@
  * every tenth of them, and ends with status 1 if it grew by more than a hundredth and a
  * MiB behind the first tenth. Small models make it a matter of minutes:
  *   seqd --port 8080 tests/fixtures/models/tiny-bilstm tests/fixtures/models/tiny-lstm */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include "tests/bench/load.h"
+
 #include <poll.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { CONNECTIONS = 16, TEXTS = 24, KINDS = 2, REPLY_BYTES = 65536, MINUTE_MS = 60000 };
-
-struct connection {
-    int fd;
-    char reply[REPLY_BYTES];
-    size_t n;
-};
-
-struct request {
-    char *bytes;
-    size_t n;
-};
-
-static void make_request(const char *path, const char *rest, size_t words,
-                         struct request *out)
-{
-    static const char *const text[] = {"this", "is", "one", "of", "the", "best"};
-    char *bytes = NULL;
-    size_t n = 0;
-    FILE *body = open_memstream(&bytes, &n);
-    fputs("{\"text\":\"", body);
-    for (size_t i = 0; i < words; i++)
-        fprintf(body, "%s%s", i ? " " : "", text[i % (sizeof text / sizeof *text)]);
-    fprintf(body, "\"%s}", rest);
-    fclose(body);
-    FILE *all = open_memstream(&out->bytes, &out->n);
-    fprintf(all,
-            "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            "Content-Length: %zu\r\n\r\n%s",
-            path, n, bytes);
-    fclose(all);
-    free(bytes);
-}
-
-static bool dial(struct connection *c, unsigned port)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int on = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return c->fd >= 0 && connect(c->fd, (struct sockaddr *)&to, sizeof to) == 0;
-}
-
-static bool post(struct connection *c, const struct request *r)
-{
-    c->n = 0;
-    return send(c->fd, r->bytes, r->n, MSG_NOSIGNAL) == (ssize_t)r->n;
-}
-
-/* 1: the whole reply is there, 0: not yet, -1: it is no 200, or the connection broke. */
-static int collect(struct connection *c)
-{
-    ssize_t got = recv(c->fd, c->reply + c->n, REPLY_BYTES - 1 - c->n, MSG_DONTWAIT);
-    if (got <= 0)
-        return got < 0 && errno == EAGAIN ? 0 : -1;
-    c->n += (size_t)got;
-    c->reply[c->n] = '\0';
-    const char *end = strstr(c->reply, "\r\n\r\n");
-    const char *length = strstr(c->reply, "Content-Length: ");
-    if (!end || !length)
-        return 0;
-    if (strncmp(c->reply, "HTTP/1.1 200", 12) != 0)
-        return -1;
-    return c->n >= (size_t)(end + 4 - c->reply) + strtoul(length + 16, NULL, 10);
-}
+enum { CONNECTIONS = 16, TEXTS = 24, KINDS = 2, MINUTE_MS = 60000 };
 
 static long resident_kib(long pid)
 {
@@ -134,8 +64,8 @@ static bool run_until(struct run *r, size_t most)
 static bool start(struct run *r, unsigned port)
 {
     for (size_t i = 0; i < TEXTS; i++) {
-        make_request("/v1/sentiment", "", i + 1, &r->requests[KINDS * i]);
-        make_request("/v1/next-word", ",\"top_k\":3", i + 1, &r->requests[KINDS * i + 1]);
+        r->requests[KINDS * i] = request_new("/v1/sentiment", "", i + 1);
+        r->requests[KINDS * i + 1] = request_new("/v1/next-word", ",\"top_k\":3", i + 1);
     }
     for (size_t i = 0; i < CONNECTIONS; i++)
         if (!dial(&r->c[i], port) || !send_next(r, &r->c[i]))

@@ -2,6 +2,8 @@
  * /readyz, and its resident memory beside the weights in f32:
  *
  *   bench_start SEQD [ARGS...] */
+#include "tests/bench/clock.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
@@ -13,7 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { RUNS = 7, MAX_ARGS = 32, REPLY_BYTES = 1 << 16 };
@@ -26,9 +27,7 @@ struct daemon {
 
 static double now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+    return 1e3 * seconds_of(CLOCK_MONOTONIC);
 }
 
 static bool start(struct daemon *d, char **args)
@@ -109,12 +108,6 @@ static double weights_mb(const struct daemon *d, char *reply)
         4 * (double)json_integer_value(json_object_get(model, "parameters"));
     json_decref(all);
     return bytes / (1 << 20);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 int main(int argc, char **argv)

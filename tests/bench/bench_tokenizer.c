@@ -9,12 +9,12 @@
  * that of 1 MB. */
 #include "model/base/mem.h"
 #include "model/text/tokenizer.h"
+#include "tests/bench/clock.h"
 
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MEGABYTE = 1 << 20, LONGEST = 2 * MEGABYTE, RUNS = 5, SIZES = 3 };
 
@@ -71,19 +71,6 @@ static const struct {
              {"words", "the cat sat on the mat, "},
              {"random letters", NULL}};
 
-static double cpu_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 /* The median time to encode n bytes; negative if it failed. */
 static double time_of(const struct tokenizer *t, const char *text, size_t n)
 {
@@ -92,9 +79,9 @@ static double time_of(const struct tokenizer *t, const char *text, size_t n)
     for (int i = -1; i < RUNS; i++) {
         struct seq_tokens out = {0};
         malloc_trim(0);
-        double begin = cpu_seconds();
+        double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID);
         enum err_code code = tokenizer_encode(t, text, n, false, &out, &err);
-        double took = cpu_seconds() - begin;
+        double took = seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin;
         mem_free(out.at);
         if (code != ERR_OK) {
             printf("  %s\n", err.msg);
@@ -103,8 +90,7 @@ static double time_of(const struct tokenizer *t, const char *text, size_t n)
         if (i >= 0)
             times[i] = took;
     }
-    qsort(times, RUNS, sizeof *times, by_value);
-    return times[RUNS / 2];
+    return median(times, RUNS);
 }
 
 /* The text repeats `part`, or is letters at random, as far as a small generator goes. */

@@ -6,11 +6,11 @@
  * Prints, for both units, the processor time that a key takes on average over the whole
  * text and over its last 16 tokens, and the ratio. One thread, medians of 5 texts. */
 #include "model/seq.h"
+#include "tests/bench/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { TOKENS = 64, RUNS = 5, KEYS = 1024, LAST = 16, TOP = 3 };
 
@@ -32,18 +32,9 @@ struct typing {
     struct err err;
 };
 
-/* Of the processor: who else uses it doesn't count. */
 static double now_us(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    return 1e6 * seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /* What stands before the n-th key is read; microseconds, or -1. */

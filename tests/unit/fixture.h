@@ -3,6 +3,8 @@
 #ifndef TESTS_UNIT_FIXTURE_H
 #define TESTS_UNIT_FIXTURE_H
 
+#include "model/base/mem.h"
+
 #include <check.h>
 #include <dirent.h>
 #include <limits.h>
@@ -68,6 +70,42 @@ static inline void fixture_write(const char *dir, const char *name, const void *
     ck_assert_ptr_nonnull(out);
     ck_assert_uint_eq(fwrite(bytes, 1, n, out), n);
     ck_assert_int_eq(fclose(out), 0);
+}
+
+/* What a loader said of a folder that it must refuse: a part of it stands in dir/expect.
+ */
+static inline void fixture_refused(const char *dir, enum err_code code,
+                                   const struct err *err)
+{
+    char said[ERR_MSG_BYTES + 32];
+    char *expect = fixture_text(dir, "expect");
+    ck_assert_msg(expect && *expect, "%s: no expect", dir);
+    ck_assert_msg(code != ERR_OK, "%s: was not refused", dir);
+    snprintf(said, sizeof said, "%s: %s", err_name(code), err->msg);
+    ck_assert_msg(strstr(said, expect), "%s:\n said %s\n want %s", dir, said, expect);
+    free(expect);
+}
+
+/* Loads, with each allocation failing in turn, until none is left to fail: all of them
+ * must be reported, and the last time all is as without faults; leaks are the
+ * sanitizer's. */
+static inline void fixture_faults(const char *dir,
+                                  enum err_code (*load)(const char *dir, struct err *err))
+{
+    struct err calm = {0};
+    enum err_code want = load(dir, &calm);
+    bool struck = true;
+    for (long n = 0; struck; n++) {
+        struct err err = {0};
+        ck_assert_int_lt(n, 1000);
+        mem_fail_after(n);
+        enum err_code code = load(dir, &err);
+        struck = !mem_fail_pending();
+        mem_fail_after(-1);
+        ck_assert_msg(code == (struck ? ERR_NOMEM : want), "%s: allocation %ld: %s", dir,
+                      n, err.msg);
+        ck_assert_ptr_nonnull(strstr(err.msg, struck ? "memory" : calm.msg));
+    }
 }
 
 #endif

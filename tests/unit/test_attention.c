@@ -2,6 +2,7 @@
  * against sums in double, and bit for bit the same alone and in a batch, traced or not,
  * from caches fed in pieces and at once, for any number of positions around the sizes of
  * tiles and blocks. Helpers are in test_nets_threads.c. */
+#include "tests/suite.h"
 #include "tests/unit/fence.h"
 
 #include "model/base/mem.h"
@@ -319,9 +320,5 @@ int main(void)
     tcase_add_loop_test(each, cached_rows_equal_those_of_one_pass, 0, n);
     tcase_add_loop_test(each, the_trace_sees_every_row_and_changes_nothing, 0, n);
     suite_add_tcase(suite, each);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_finish(suite);
 }

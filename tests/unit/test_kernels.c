@@ -2,6 +2,7 @@
  * that kernels.h states, and bit for bit against itself however the work is cut.
  * Elementwise functions and cells are in test_kernels_functions.c, attention's tiles in
  * test_kernels_attention.c. */
+#include "tests/suite.h"
 #include "tests/unit/fence.h"
 
 #include <float.h>
@@ -773,9 +774,5 @@ static Suite *kernels_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(kernels_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_finish(kernels_suite());
 }

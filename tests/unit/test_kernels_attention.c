@@ -1,6 +1,7 @@
 /* The attention kernels, in every variant that runs here: against exact sums with the
  * bounds that kernels.h states, and bit for bit the same whatever tile a row is in and
  * whatever stands where it doesn't look. */
+#include "tests/suite.h"
 #include "tests/unit/fence.h"
 
 enum { KEYS = KERNELS_KEYS, QUERIES = KERNELS_QUERIES, MAX_BLOCKS = 12 };
@@ -242,9 +243,5 @@ int main(void)
     tcase_add_loop_test(each, a_row_has_the_same_bits_in_any_tile, 0, n);
     tcase_add_loop_test(each, what_a_row_does_not_see_does_not_matter, 0, n);
     suite_add_tcase(suite, each);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_finish(suite);
 }

@@ -1,6 +1,7 @@
 /* Elementwise functions and recurrent cells, in every variant that runs here: against
  * libm in double with the bounds that kernels.h states, and bit for bit at any position.
  */
+#include "tests/suite.h"
 #include "tests/unit/fence.h"
 
 #include <float.h>
@@ -436,9 +437,5 @@ static Suite *functions_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(functions_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_finish(functions_suite());
 }

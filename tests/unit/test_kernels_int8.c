@@ -1,6 +1,7 @@
 /* int8 matrices in every variant that runs here: weights and rows within half a step of
  * what they stand for, products bit for bit what integers give, and the same however the
  * work is cut. */
+#include "tests/suite.h"
 #include "tests/unit/fence.h"
 
 #include <float.h>
@@ -539,9 +540,5 @@ static Suite *int8_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(int8_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_finish(int8_suite());
 }

@@ -117,13 +117,8 @@ static enum err_code load(const char *dir, struct err *err)
 static void check_invalid(const char *dir)
 {
     struct err err = {0};
-    char said[ERR_MSG_BYTES + 32];
-    char *expect = fixture_text(dir, "expect");
-    ck_assert_msg(expect && *expect, "%s: no expect", dir);
-    ck_assert_msg(load(dir, &err) != ERR_OK, "%s: was not refused", dir);
-    snprintf(said, sizeof said, "%s: %s", err_name(err.code), err.msg);
-    ck_assert_msg(strstr(said, expect), "%s:\n said %s\n want %s", dir, said, expect);
-    free(expect);
+    enum err_code code = load(dir, &err);
+    fixture_refused(dir, code, &err);
 }
 
 START_TEST(invalid_folders_are_refused_with_their_message)
@@ -132,26 +127,9 @@ START_TEST(invalid_folders_are_refused_with_their_message)
 }
 END_TEST
 
-/* Fails allocation 0, 1, 2, ... until none is left to fail; leaks are the sanitizer's. */
 static void check_faults(const char *dir)
 {
-    struct err calm = {0};
-    enum err_code want = load(dir, &calm);
-    for (long n = 0;; n++) {
-        struct err err = {0};
-        ck_assert_int_lt(n, 1000);
-        mem_fail_after(n);
-        enum err_code code = load(dir, &err);
-        bool struck = !mem_fail_pending();
-        mem_fail_after(-1);
-        if (!struck) {
-            ck_assert_int_eq(code, want);
-            ck_assert_str_eq(err.msg, calm.msg);
-            break;
-        }
-        ck_assert_msg(code == ERR_NOMEM, "%s: allocation %ld: %s", dir, n, err.msg);
-        ck_assert_ptr_nonnull(strstr(err.msg, "memory"));
-    }
+    fixture_faults(dir, load);
 }
 
 START_TEST(every_failing_allocation_is_reported)
