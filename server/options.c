@@ -78,7 +78,7 @@ static const struct option TABLE[] = {
      "numbers in one attention reply as JSON, in binary 16 times as many; more are "
      "answered 413 before any is computed"},
     {"inspect", OPTION_CHOICE, AT(inspect), "on", 0, 0, SWITCH,
-     "the routes that look inside models: attention"},
+     "whether the routes that look inside models are there"},
     {"inspect-jobs", OPTION_INT, AT(inspect_jobs), "0", 0, 256, NULL,
      "inspections computed at once, each with one layer's maps in memory; 0 = half of "
      "the workers, one at least"},

@@ -406,3 +406,9 @@ void config_done(struct config *c)
     mem_free(c->labels);
     *c = (struct config){0};
 }
+
+size_t config_window(const struct config *c, size_t layer)
+{
+    bool sees_all = c->window_every && layer % c->window_every == 0;
+    return sees_all || layer < c->first_window ? 0 : c->window;
+}

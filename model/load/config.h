@@ -79,7 +79,7 @@ struct config {
     size_t first_position;  /* row of the position table for a text's first token */
     size_t n_types;         /* BERT's token types */
     size_t embedding_width; /* ELECTRA; else D */
-    size_t window;          /* a position sees those less than this far away; 0 = all */
+    size_t window;          /* see config_window; 0 = no layer has one */
     size_t window_every;    /* ModernBERT: layers i with i % this == 0 see all */
     size_t first_window;    /* Qwen: layers before this one see all */
     size_t n_buckets;       /* MPNet relative_attention_num_buckets */
@@ -134,5 +134,8 @@ enum err_code config_parse(const char *text, size_t n, struct config *out,
 enum err_code config_survey(const char *dir, struct problems *p, struct config *out,
                             bool *whole, struct err *err) MUST_CHECK;
 void config_done(struct config *c); /* a zeroed struct is fine */
+
+/* Of a transformer's layer: a position sees those less than this far away; 0 = all. */
+size_t config_window(const struct config *c, size_t layer);
 
 #endif

@@ -35,7 +35,7 @@ static void load_block(struct builder *b, const struct config *c, size_t layer,
     builder_linear_with(b, &block->mlp.down, "mlp.down_proj", D, F, c->mlp_bias);
     block->mlp.act = layer_act_of(b->k, c->act);
     block->mlp.gated = true;
-    block->window = layer < c->first_window ? 0 : c->window;
+    block->window = config_window(c, layer);
 }
 
 void llama_load(struct net *n, struct builder *b)

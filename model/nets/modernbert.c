@@ -92,7 +92,7 @@ static void run_block(struct encoder_pass *p, size_t layer, const size_t *picks)
     const struct rope *rope = near ? &m->window_rope : &m->rope;
     const float *turns = p->extra + (near ? p->rows * c->head_width : 0);
     struct attention a = {
-        .layer = layer, .reader = &block->out.w, .window = near ? c->window : 0};
+        .layer = layer, .reader = &block->out.w, .window = config_window(c, layer)};
     float *in = p->x;
     if (block->attention_norm.w) {
         layer_norm(p->exec, &block->attention_norm, p->rows, p->x, p->n);
