@@ -11,7 +11,7 @@ WERROR   ?= $(if $(CI),-Werror)
 # Any flavour of libcurl will do; they exclude each other.
 CURL_PACKAGE := $(if $(shell pkg-config --exists libcurl 2>/dev/null && echo yes),,libcurl4-gnutls-dev)
 PACKAGES := libmicrohttpd-dev libjansson-dev libopenblas-pthread-dev libpcre2-dev \
-            libutf8proc-dev libgnutls28-dev $(CURL_PACKAGE) check pkg-config gcc libc6-dev make curl
+            libutf8proc-dev libgnutls28-dev zlib1g-dev $(CURL_PACKAGE) check pkg-config gcc libc6-dev make curl
 
 CPPFLAGS := -D_GNU_SOURCE -I. -I$(B) -DSEQD_VERSION='"$(VERSION)"'
 CFLAGS   ?= -O2 -g
@@ -24,7 +24,7 @@ override CFLAGS += $(SAN_$(FLAVOUR))
 override LDFLAGS += $(SAN_$(FLAVOUR)) -Wl,-z,relro,-z,now,--as-needed
 
 LIBS_MODEL  := $(shell pkg-config --libs jansson libpcre2-8 libutf8proc 2>/dev/null) -lm -ldl -pthread
-LIBS_SERVER := $(shell pkg-config --libs libmicrohttpd 2>/dev/null)
+LIBS_SERVER := $(shell pkg-config --libs libmicrohttpd zlib 2>/dev/null)
 LIBS_PULL   := $(shell pkg-config --libs libcurl gnutls jansson 2>/dev/null)
 LIBS_HASH   := $(shell pkg-config --libs gnutls 2>/dev/null)
 # OpenBLAS is loaded when it is asked for; only the benches call it by name.
@@ -109,7 +109,7 @@ $B/tests/golden/%: $B/tests/golden/%.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_TEST) $(LIBS_MODEL)
 
 $B/tests/http/%: $B/tests/http/%.o $(HTTP_LIB:%.c=$B/%.o) $B/libseq.a $B/seqd $B/seqd-pull
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out $B/seqd $B/seqd-pull,$^) $(LIBS_TEST) $(LIBS_MODEL) $(LIBS_HASH)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out $B/seqd $B/seqd-pull,$^) $(LIBS_TEST) $(LIBS_SERVER) $(LIBS_MODEL) $(LIBS_HASH)
 
 $B/tests/real/%: $B/tests/real/%.o $B/libseq.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)

@@ -28,7 +28,7 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
     [PROBLEM_VERSION] = {505, "invalid_request_error", "http_version_not_supported"},
 };
 
-enum { RETRY_AFTER_S = 1 };
+enum { RETRY_AFTER_MS = 1000 };
 
 const struct problem_row *problem_row(enum problem p)
 {
@@ -104,7 +104,7 @@ void reply_problem_details(struct reply *r, enum problem p, const char *param,
         reply_take_json(r, &w);
     }
     r->status = row->status;
-    r->retry_after_s = row->status == 429 || row->status == 503 ? RETRY_AFTER_S : 0;
+    r->retry_after_ms = row->status == 429 || row->status == 503 ? RETRY_AFTER_MS : 0;
 }
 
 void reply_err(struct reply *r, const struct err *err)

@@ -46,7 +46,7 @@ const struct problem_row *problem_row(enum problem p);
 enum problem problem_of_err(const struct err *err);
 
 /* Makes *r that error reply, replacing what is in it. param may be NULL or "".
- * Retry-After is set for 429 and 503. */
+ * Retry-After and retry-after-ms are set for 429 and 503. */
 void reply_problem(struct reply *r, enum problem p, const char *param,
                    const char *message);
 

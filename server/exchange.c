@@ -6,6 +6,7 @@
 
 #include "model/seq.h"
 #include "server/clock.h"
+#include "server/gzip.h"
 #include "server/log.h"
 
 enum {
@@ -89,6 +90,9 @@ struct exchange *exchange_new(struct exchange_shared *shared,
         snprintf(x->id, sizeof x->id, "%s", head->id);
     else
         make_id(shared, x->id);
+    x->gzip = gzip_accepted(head->encodings);
+    if (guard_traceparent(head->trace))
+        snprintf(x->trace, sizeof x->trace, "%s", head->trace);
     x->origin = guard_origin(head->origin, head->host, shared->options->cors_origin,
                              shared->loopback);
     router_find(shared->server->routes, shared->server->n_routes, x->method, x->path,
@@ -388,6 +392,8 @@ static void log_request(const struct exchange *x, bool complete)
     if (!log_begin(&w, level, "request"))
         return;
     json_write_key_string(&w, "id", x->id);
+    if (*x->trace)
+        json_write_key_string(&w, "traceparent", x->trace);
     json_write_key_string(&w, "method", x->method);
     json_write_key_string(&w, "route", route ? route->path : NULL);
     json_write_key_uint(&w, "status", x->status);

@@ -52,7 +52,8 @@ struct exchange {
     int fd;
     uint64_t start_us;
     char id[EXCHANGE_ID_BYTES], method[EXCHANGE_METHOD_BYTES];
-    char *path; /* a copy */
+    char trace[GUARD_TRACEPARENT_BYTES + 1]; /* the client's traceparent, or "" */
+    char *path;                              /* a copy */
     struct router_match match;
     enum guard_origin origin;
     char *body;
@@ -60,6 +61,7 @@ struct exchange {
     size_t expected;        /* declared length, 0 = none */
     bool too_long, no_room; /* the body */
     bool dispatched;
+    bool gzip; /* the client takes it */
     struct reply reply;
     const char *code; /* of the error, for the log */
     unsigned status;  /* sent; 0 = none yet */
@@ -84,7 +86,7 @@ struct exchange {
 /* The head of a request as the client sent it; NULL = not given. */
 struct exchange_head {
     const char *method, *path, *version;
-    const char *id, *origin, *host; /* headers */
+    const char *id, *trace, *origin, *host, *encodings; /* headers; Accept-Encoding */
 };
 
 /* One reference; NULL if there is no memory. */

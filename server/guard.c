@@ -164,6 +164,21 @@ enum guard_origin guard_origin(const char *origin, const char *host, const char 
     return is_listed(allowed, origin) ? GUARD_ORIGIN_LISTED : GUARD_ORIGIN_FOREIGN;
 }
 
+bool guard_traceparent(const char *value)
+{
+    static const char pattern[] =
+        "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    if (!value || strlen(value) != GUARD_TRACEPARENT_BYTES)
+        return false;
+    for (size_t i = 0; i < GUARD_TRACEPARENT_BYTES; i++) {
+        bool digit = pattern[i] == 'x';
+        if (digit ? !value[i] || !strchr("0123456789abcdef", value[i])
+                  : value[i] != pattern[i])
+            return false;
+    }
+    return strspn(value + 3, "0") < 32 && strspn(value + 36, "0") < 16;
+}
+
 bool guard_request_id(const char *id)
 {
     size_t n = id ? strlen(id) : 0;

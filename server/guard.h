@@ -46,6 +46,11 @@ enum guard_origin {
 enum guard_origin guard_origin(const char *origin, const char *host, const char *allowed,
                                bool loopback);
 
+/* Whether a traceparent header is one of version 00 (W3C Trace Context, 2021): lower-case
+ * hexadecimal digits, neither trace nor parent all zero. Others are as if not there. */
+enum { GUARD_TRACEPARENT_BYTES = 55 };
+bool guard_traceparent(const char *value);
+
 /* Whether a client's request id can be used as it is: 1 to 64 of [A-Za-z0-9._-]. */
 bool guard_request_id(const char *id);
 

@@ -18,6 +18,7 @@
 #include "server/clock.h"
 #include "server/deadlines.h"
 #include "server/exchange.h"
+#include "server/gzip.h"
 #include "server/log.h"
 
 enum {
@@ -82,12 +83,15 @@ static void add_cors(struct exchange *x, struct MHD_Response *r)
     MHD_add_response_header(r, "Access-Control-Allow-Origin",
                             header(x->connection, "Origin"));
     MHD_add_response_header(r, "Access-Control-Expose-Headers",
-                            "Server-Timing, X-Request-Id, Retry-After, "
-                            "Inference-Header-Content-Length");
+                            "Server-Timing, X-Request-Id, Retry-After, retry-after-ms, "
+                            "x-should-retry, Inference-Header-Content-Length");
     if (strcmp(x->method, "OPTIONS") == 0) {
+        const char *wanted = header(x->connection, "Access-Control-Request-Headers");
         MHD_add_response_header(r, "Access-Control-Allow-Methods", x->match.allow);
+        /* Clients send what they like (Authorization, x-stainless-os, ...); no header
+         * means anything here that an origin on the list should not say. */
         MHD_add_response_header(r, "Access-Control-Allow-Headers",
-                                "Content-Type, X-Request-Id");
+                                wanted && *wanted ? wanted : "Content-Type");
         MHD_add_response_header(r, "Access-Control-Max-Age", "600");
     }
 }
@@ -114,10 +118,14 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
     add_cors(x, r);
     if ((x->status == 405 || x->status == 204) && x->match.allow[0])
         MHD_add_response_header(r, "Allow", x->match.allow);
-    if (reply->retry_after_s) {
-        snprintf(number, sizeof number, "%u", reply->retry_after_s);
+    if (reply->retry_after_ms) {
+        snprintf(number, sizeof number, "%u", (reply->retry_after_ms + 999) / 1000);
         MHD_add_response_header(r, "Retry-After", number);
+        snprintf(number, sizeof number, "%u", reply->retry_after_ms);
+        MHD_add_response_header(r, "retry-after-ms", number);
     }
+    if (x->status == 500) /* the same request would fail again */
+        MHD_add_response_header(r, "x-should-retry", "false");
     if (reply->inference_header_n) {
         snprintf(number, sizeof number, "%zu", reply->inference_header_n);
         MHD_add_response_header(r, "Inference-Header-Content-Length", number);
@@ -184,6 +192,11 @@ static void finish(void *arg, struct job *take_job)
 {
     struct exchange *x = arg;
     struct loop *l = x->loop;
+    pthread_mutex_lock(&x->lock);
+    bool begun = x->begun;
+    pthread_mutex_unlock(&x->lock);
+    if (x->gzip && !begun && take_job->err.code == ERR_OK)
+        gzip_reply(&take_job->reply);
     pthread_mutex_lock(&x->lock);
     x->job = take_job;
     resume_locked(x);
@@ -383,6 +396,8 @@ static enum MHD_Result dispatch(struct exchange *x)
     if (answer.job)
         return submit(x, answer.job);
     x->reply = answer.reply;
+    if (x->gzip)
+        gzip_reply(&x->reply);
     return send_reply(x);
 }
 
@@ -407,6 +422,8 @@ static enum MHD_Result begin(struct loop *l, struct MHD_Connection *c,
     if (!context || !context->socket_context)
         return MHD_NO; /* no memory for a watch: not served */
     head->id = header(c, "X-Request-Id");
+    head->trace = header(c, "traceparent");
+    head->encodings = header(c, "Accept-Encoding");
     head->origin = header(c, "Origin");
     head->host = header(c, "Host");
     struct exchange *x = exchange_new(shared, head);

@@ -21,7 +21,7 @@ struct reply {
     struct buf body;          /* owned */
     const char *fixed; /* instead of body: bytes that live as long as the program */
     size_t fixed_n;
-    unsigned retry_after_s;    /* 0 = no Retry-After */
+    unsigned retry_after_ms;   /* 0 = no Retry-After, retry-after-ms */
     size_t inference_header_n; /* JSON bytes in front of tensors, told in the header
                                   Inference-Header-Content-Length; 0 = there are none */
     bool close;                /* close the connection behind it */

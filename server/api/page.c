@@ -13,10 +13,10 @@ static const char POLICY[] =
     "blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/* If-None-Match is a list of tags, weak ones among them, or *. */
+/* If-None-Match is a list of tags, or *; what is weak of a tag does not count. */
 static bool has_tag(const char *list, const char *tag)
 {
-    return list && (strcmp(list, "*") == 0 || strstr(list, tag));
+    return list && (strcmp(list, "*") == 0 || strstr(list, strchr(tag, '"')));
 }
 
 static void send_file(const struct embed_file *f, const struct request *q,

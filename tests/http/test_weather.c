@@ -95,6 +95,7 @@ START_TEST(whoever_waits_too_long_for_a_worker_is_answered_503)
         if (r.status != 200) {
             check_code(&r, 503, "queue_timeout");
             ck_assert_str_eq(reply_header(&r, "Retry-After"), "1");
+            ck_assert_str_eq(reply_header(&r, "retry-after-ms"), "1000");
         }
         reply_done(&r);
     }

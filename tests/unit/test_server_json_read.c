@@ -393,7 +393,7 @@ START_TEST(errors_have_one_shape)
                      "\"top_k\"}}\n");
     reply_problem(&r, PROBLEM_QUEUE_FULL, NULL, "busy");
     ck_assert_uint_eq(r.status, 429);
-    ck_assert_uint_eq(r.retry_after_s, 1);
+    ck_assert_uint_eq(r.retry_after_ms, 1000);
     reply_done(&r);
 }
 END_TEST
