@@ -6,6 +6,7 @@
 #include "model/tasks/model.h"
 #include "model/tasks/prefixes.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -79,7 +80,7 @@ static enum seq_mask map_mask(const struct config *cfg)
 
 static unsigned tasks_of(const struct net *n, enum seq_mask mask)
 {
-    unsigned tasks = mask == SEQ_MASK_NONE ? 0 : SEQ_ATTENTION;
+    unsigned tasks = SEQ_INSPECT | (mask == SEQ_MASK_NONE ? 0 : SEQ_ATTENTION);
     switch (n->cfg.head) {
     case HEAD_LM:
         return tasks | SEQ_NEXT_WORD | (n->ops->state_new ? SEQ_STATES : 0);
@@ -104,6 +105,43 @@ static enum seq_scores scores_of(enum problem problem)
  * reach their peak at 4 to 16 rows from a cache and some 32 from memory, and batches of
  * unequal texts lose some on the way. Texts of a recurrent net end at different steps. */
 enum { FULL_TOKENS = 64, FULL_TEXTS = 32 };
+
+/* What layers have: names in the order of struct trace_step. */
+static void fill_signals(const struct config *cfg, struct seq_info *info)
+{
+    static const struct seq_signal lstm[] = {
+        {"i", 0, 1, true, false},
+        {"f", 0, 1, true, true},
+        {"g", -1, 1, false, false},
+        {"o", 0, 1, true, false},
+        {"c", -INFINITY, INFINITY, false, false},
+        {"tanh_c", -1, 1, false, false},
+        {"h", -1, 1, false, false},
+    };
+    static const struct seq_signal gru[] = {{"r", 0, 1, true, false},
+                                            {"z", 0, 1, true, true},
+                                            {"n", -1, 1, false, false},
+                                            {"h", -1, 1, false, false}};
+    static const struct seq_signal tanh[] = {{"h", -1, 1, false, false}};
+    static const struct seq_signal relu[] = {{"h", 0, INFINITY, false, false}};
+    static const struct seq_signal rows[] = {
+        {"hidden", -INFINITY, INFINITY, false, false}};
+    static const struct {
+        const struct seq_signal *at;
+        size_t n;
+    } CELLS[] = {[CELL_LSTM] = {lstm, sizeof lstm / sizeof *lstm},
+                 [CELL_GRU] = {gru, sizeof gru / sizeof *gru},
+                 [CELL_RNN_TANH] = {tanh, 1},
+                 [CELL_RNN_RELU] = {relu, 1}};
+    bool recurrent = cfg->arch == ARCH_RNN;
+    info->recurrent = recurrent;
+    info->signals = recurrent ? CELLS[cfg->cell].at : rows;
+    info->n_signals = recurrent ? CELLS[cfg->cell].n : 1;
+    info->n_state_layers = cfg->n_layers + !recurrent;
+    info->directions = recurrent && cfg->bidirectional ? 2 : 1;
+    info->state_width = recurrent ? cfg->hidden : cfg->width;
+    info->lens = !recurrent && info->tasks & SEQ_NEXT_WORD;
+}
 
 static void fill_info(struct seq_model *m, const struct weights *w)
 {
@@ -132,6 +170,7 @@ static void fill_info(struct seq_model *m, const struct weights *w)
         if (info->mask == SEQ_MASK_CAUSAL)
             info->map_group = cfg->n_heads / cfg->n_kv_heads;
     }
+    fill_signals(cfg, info);
     info->context = cfg->context;
     info->n_labels = cfg->head == HEAD_LABELS ? cfg->n_labels : 0;
     info->labels = (const char *const *)cfg->labels;

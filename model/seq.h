@@ -38,8 +38,9 @@ enum seq_task { /* a bit each */
                 SEQ_NEXT_WORD = 1,
                 SEQ_CLASSIFY = 2, /* served as /v1/sentiment */
                 SEQ_ATTENTION = 4,
-                SEQ_STATES = 8,     /* has a seq_state */
-                SEQ_NEXT_TOKEN = 16 /* for seq_tokenize: SEQ_NEXT_WORD by unit token */
+                SEQ_STATES = 8,      /* has a seq_state */
+                SEQ_NEXT_TOKEN = 16, /* for seq_tokenize: SEQ_NEXT_WORD by unit token */
+                SEQ_INSPECT = 32     /* has signals to look at: every model */
 };
 
 /* What the scores of a classifier are: shares of 1, each a probability of its own, or the
@@ -47,6 +48,14 @@ enum seq_task { /* a bit each */
 enum seq_scores { SEQ_SCORES_SOFTMAX, SEQ_SCORES_SIGMOID, SEQ_SCORES_RAW };
 
 enum seq_mask { SEQ_MASK_NONE, SEQ_MASK_CAUSAL, SEQ_MASK_FULL, SEQ_MASK_POOLING };
+
+/* Something that a layer has a value of for each of its units at each step. */
+struct seq_signal {
+    const char *name;
+    float least, most; /* it can't leave these; -INFINITY, INFINITY: no bound */
+    bool gate;         /* a share: 0 closed, 1 open */
+    bool keeps;        /* the gate by which a cell keeps what it had */
+};
 
 /* What is loaded. Strings are owned by the model. */
 struct seq_info {
@@ -62,7 +71,16 @@ struct seq_info {
     size_t vocab, width, n_layers;
     size_t n_map_layers, n_map_heads; /* of attention maps; pooling: 1 layer, R hops */
     size_t map_group; /* so many of these heads, one beside the other, share their keys */
-    size_t context;   /* most tokens of one text incl. specials; 0 = any */
+    /* Of recurrent nets gates and states, "h" the last of them; else "hidden" alone. */
+    bool recurrent;
+    const struct seq_signal *signals;
+    size_t n_signals;
+    size_t n_state_layers; /* that have them: recurrent n_layers, else one more in front,
+                              the embeddings */
+    size_t directions;     /* 2: a recurrent net that reads both ways */
+    size_t state_width;    /* units of a layer and direction */
+    bool lens;             /* the output layer reads rows of any layer: seq_sink, rows */
+    size_t context;        /* most tokens of one text incl. specials; 0 = any */
     size_t n_labels;
     const char *const *labels;
     enum seq_scores scores; /* of the labels */
@@ -445,12 +463,18 @@ void seq_generation_view(const struct seq_generation *g, struct seq_generated *o
  * no projection: p * ||h||). */
 enum seq_map { SEQ_MAP_WEIGHTS, SEQ_MAP_SCORES, SEQ_MAP_VALUE_NORMS };
 
-/* Receives what a pass computes, layer by layer; see nets/trace.h. Either hook may be
- * NULL. All pointers are valid during the call only. */
+/* A hidden row: of step `step` behind `layer` layers. */
+struct seq_row {
+    size_t layer, step;
+};
+
+/* Receives what a pass computes, layer by layer; see nets/trace.h. Any hook may be NULL.
+ * All pointers are valid during the call only. */
 struct seq_sink {
     void *arg;
     enum seq_map map; /* what `row` gets */
-    /* The pass ends behind so many layers, unless its result is wanted too; 0: all. */
+    /* The pass ends behind so many layers, unless its result is wanted too, or rows of
+     * later ones; 0: all. */
     size_t n_layers;
     /* p [n_keys] of one query row of one head, keys 0..n_keys-1; keys after those are not
      * seen (causal). A key in front of those that is not seen has exactly 0, as a score
@@ -462,15 +486,40 @@ struct seq_sink {
      * embeddings; the last behind the final norm, if there is one. Transformers only. */
     void (*hidden)(void *arg, size_t layer, size_t first, size_t n, size_t D,
                    const float *h);
+    /* One layer and direction of a recurrent net at one step of the text: at[i] [H] is
+     * signal i of seq_info. Each direction's steps in the order it reads them. */
+    void (*step)(void *arg, size_t layer, size_t direction, size_t step,
+                 const float *const *at);
+    /* rows [n_rows], in order of layer and step: what the output layer says of them,
+     * logits [V] of row i with total, the log of the sum of their exponentials, one by
+     * one behind the pass. Of the last layer that is the model's own answer at that
+     * step; rows of others go through the final norm and the head's own layers as if
+     * they were the last (the "logit lens", nostalgebraist 2020). Takes the memory of
+     * these rows. ERR_TASK for models without output layer over the vocabulary, and for
+     * layers in front of the last unless seq_info says `lens`. */
+    const struct seq_row *rows;
+    size_t n_rows;
+    void (*logits)(void *arg, size_t i, double total, const float *logits);
 };
 
 /* One forward pass over one text with the sink attached. If out is not NULL it gets the
  * result of the same pass: the [L] scores of a classifier; of a causal language model the
  * [V] natural log probabilities of the token behind the last one; of others nothing.
- * ERR_TASK if the model has no maps and the sink wants rows. */
+ * ERR_TASK if the model has no maps and the sink wants some, or no recurrent layers and
+ * it wants steps. */
 enum err_code seq_inspect(const struct seq_model *m, struct seq_worker *w,
                           const struct seq_tokens *tokens, const struct seq_sink *sink,
                           float *out, struct err *err) MUST_CHECK;
+
+/* scores [n,L]: as seq_classify, of the text up to each of steps [n], that token
+ * included, and the special tokens that close the text. So the last step's are the whole
+ * text's. */
+enum err_code seq_classify_steps(const struct seq_model *m, struct seq_worker *w,
+                                 const struct seq_tokens *tokens, const size_t *steps,
+                                 size_t n, float *scores, struct err *err) MUST_CHECK;
+/* How many tokens that reads. */
+size_t seq_classify_steps_tokens(const struct seq_tokens *tokens, const size_t *steps,
+                                 size_t n);
 
 /* Ids as tokens of no text: offsets 0, word -1, special where the vocabulary says so.
  * Appends to *out. ERR_INPUT, naming ids[i], for an id outside the vocabulary; ERR_LIMIT

@@ -41,8 +41,9 @@ enum err_code models_choose(const struct models *m, const char *name, size_t n,
                             struct err *err) MUST_CHECK;
 
 /* The default model of a task, NULL if none serves it: the first of the preferred order;
- * for next words those that follow a text before masked ones, for attention the first
- * encoder, else the first decoder, else the first with pooling.
+ * for next words those that follow a text before masked ones, to look inside recurrent
+ * nets before others, for attention the first encoder, else the first decoder, else the
+ * first with pooling.
  */
 const struct model *models_default(const struct models *m, enum seq_task task);
 

@@ -5,6 +5,7 @@
 #include "model/nets/cache.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- loading --------------------------------------------------------------------- */
 
@@ -253,9 +254,11 @@ static void run(struct pass *p, float *y)
         layer_trace_hidden(&d->net, p->batch, p->x, i, c->width, x);
         run_block(p, i, !all && i + 1 == c->n_layers);
     }
-    if (trace && trace->hidden && n_layers == c->n_layers) {
-        layer_norm(p->x, &d->norm, p->rows, x, n);
-        layer_trace_hidden(&d->net, p->batch, p->x, c->n_layers, c->width, n);
+    if (trace && trace->hidden) {
+        bool last = n_layers == c->n_layers;
+        if (last)
+            layer_norm(p->x, &d->norm, p->rows, x, n);
+        layer_trace_hidden(&d->net, p->batch, p->x, n_layers, c->width, last ? n : x);
     }
     if (p->want != NET_ALL)
         keep_picked(p);
@@ -325,6 +328,19 @@ static enum err_code decoder_logits(const struct net *n, size_t R, const float *
     return layer_logits(x, n, &((const struct decoder *)n)->head, R, h, y, err);
 }
 
+static enum err_code decoder_read_out(const struct net *n, size_t layer, size_t R,
+                                      const float *h, float *y, struct exec *x,
+                                      struct err *err)
+{
+    const struct decoder *d = (const struct decoder *)n;
+    (void)err;
+    if (layer == n->cfg.n_layers)
+        memcpy(y, h, R * n->cfg.width * sizeof *y);
+    else
+        layer_norm(x, &d->norm, R, h, y);
+    return ERR_OK;
+}
+
 /* ---- states ---------------------------------------------------------------------- */
 
 static enum err_code decoder_state_new(const struct net *n, struct net_state **out,
@@ -387,6 +403,7 @@ static size_t decoder_state_leave(struct net_state *s)
 static const struct net_ops decoder_ops = {.scratch_bytes = decoder_scratch_bytes,
                                            .forward = decoder_forward,
                                            .logits = decoder_logits,
+                                           .read_out = decoder_read_out,
                                            .state_new = decoder_state_new,
                                            .state_free = decoder_state_free,
                                            .state_copy = decoder_state_copy,

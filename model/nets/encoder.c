@@ -129,10 +129,10 @@ static void run(struct encoder_pass *p, const size_t *picks, enum net_want want,
         layer_trace_hidden(&m->net, p->batch, p->exec, i, D, p->x);
         m->block(p, i, !traced && i + 1 == L ? picks : NULL);
     }
-    if (m->norm.w)
+    if (m->norm.w && n_layers == L)
         layer_norm(p->exec, &m->norm, p->rows, p->x, p->x);
-    if (traced && n_layers == L)
-        layer_trace_hidden(&m->net, p->batch, p->exec, L, D, p->x);
+    if (traced)
+        layer_trace_hidden(&m->net, p->batch, p->exec, n_layers, D, p->x);
     keep(p, picks);
     finish(p, want, y);
 }
@@ -203,6 +203,29 @@ static enum err_code encoder_logits(const struct net *n, size_t R, const float *
     return layer_logits(x, n, &((const struct encoder *)n)->head.out, R, h, y, err);
 }
 
+static enum err_code encoder_read_out(const struct net *n, size_t layer, size_t R,
+                                      const float *h, float *y, struct exec *x,
+                                      struct err *err)
+{
+    const struct encoder *m = (const struct encoder *)n;
+    size_t D = n->cfg.width, mark = arena_mark(x->tmp);
+    size_t floats[2] = {R * D, layer_int8_floats(n, R)};
+    float *scratch[2];
+    enum err_code rc = layer_take(x->tmp, floats, 2, scratch, err);
+    if (rc == ERR_OK) {
+        const float *in = h;
+        layer_lend(x, n, R, scratch[1]);
+        if (m->norm.w && layer < n->cfg.n_layers) {
+            layer_norm(x, &m->norm, R, h, scratch[0]);
+            in = scratch[0];
+        }
+        head_rows(x, &m->head, R, in, y);
+        layer_lend(x, n, 0, NULL);
+    }
+    arena_rewind(x->tmp, mark);
+    return rc;
+}
+
 static void encoder_done(struct net *n)
 {
     struct encoder *m = (struct encoder *)n;
@@ -214,6 +237,7 @@ static void encoder_done(struct net *n)
 static const struct net_ops encoder_ops = {.scratch_bytes = encoder_scratch_bytes,
                                            .forward = encoder_forward,
                                            .logits = encoder_logits,
+                                           .read_out = encoder_read_out,
                                            .done = encoder_done};
 
 void encoder_init(struct encoder *m)

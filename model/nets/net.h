@@ -72,6 +72,13 @@ struct net_ops {
     enum err_code (*logits)(const struct net *n, size_t R, const float *h, float *y,
                             struct exec *x, struct err *err);
 
+    /* y [R,D'] = what the output layer reads, of hidden rows h [R,D] behind `layer`
+     * layers as the trace sees them; those in front of the last as if they were the last.
+     * Takes net_logits_bytes(n, R) and R*D floats of the arena. NULL: only the last
+     * layer's can be read, as they are. LM heads only. */
+    enum err_code (*read_out)(const struct net *n, size_t layer, size_t R, const float *h,
+                              float *y, struct exec *x, struct err *err);
+
     /* States: NULL for nets without (encoders, bidirectional RNNs). Copies of a KV cache
      * share memory until one of them writes, so they cost next to nothing. */
     enum err_code (*state_new)(const struct net *n, struct net_state **out,

@@ -31,8 +31,8 @@ struct trace {
     /* For value norms of transformers: attention_norm_floats (attention.h). The pass is
      * then over one sequence. */
     float *norms;
-    /* The pass ends behind so many layers; 0: all. Its result is then of no use, and its
-     * sequences must be fresh. */
+    /* The pass ends behind so many layers, whose rows `hidden` still sees; 0: all. Its
+     * result is then of no use, and its sequences must be fresh. */
     size_t n_layers;
     /* One query row: p [n_keys]; keys past the query are absent in causal nets (n_keys =
      * query+1). Attention pooling: layer 0, head = hop, query 0, n_keys = T of the

@@ -1,22 +1,57 @@
 #include "model/nets/attention.h"
 #include "model/tasks/model.h"
+#include "model/tasks/read_out.h"
 
+#include <assert.h>
 #include <stdio.h>
+#include <string.h>
+
+/* ---- what is passed on ----------------------------------------------------------- */
+
+/* A pass that is watched. */
+struct watch {
+    const struct seq_model *m;
+    const struct seq_sink *sink;
+    struct read_out out;
+    float *tanh_c; /* [H] LSTM */
+};
 
 static void pass_hidden(void *arg, size_t seq, size_t layer, size_t first, size_t n,
                         size_t D, const float *h)
 {
     (void)seq;
-    const struct seq_sink *sink = arg;
-    sink->hidden(sink->arg, layer, first, n, D, h);
+    struct watch *w = arg;
+    read_out_see(&w->out, layer, first, n, h);
+    if (w->sink->hidden)
+        w->sink->hidden(w->sink->arg, layer, first, n, D, h);
 }
 
 static void pass_row(void *arg, size_t seq, size_t layer, size_t head, size_t query,
                      size_t n_keys, const float *p)
 {
     (void)seq;
-    const struct seq_sink *sink = arg;
-    sink->row(sink->arg, layer, head, query, n_keys, p);
+    const struct watch *w = arg;
+    w->sink->row(w->sink->arg, layer, head, query, n_keys, p);
+}
+
+/* The gates, then the states, as info.signals lists them. */
+static void pass_step(void *arg, const struct trace_step *s)
+{
+    enum { MOST = 7 };
+    const struct watch *w = arg;
+    const float *at[MOST];
+    size_t n = 0, states = s->c ? 3 : 1;
+    assert(w->m->info.n_signals <= MOST);
+    for (; n + states < w->m->info.n_signals; n++)
+        at[n] = s->gates + n * s->H;
+    if (s->c) {
+        memcpy(w->tanh_c, s->c, s->H * sizeof *s->c);
+        w->m->net->k->tanh(s->H, w->tanh_c);
+        at[n++] = s->c;
+        at[n++] = w->tanh_c;
+    }
+    at[n] = s->h;
+    w->sink->step(w->sink->arg, s->layer, s->direction, s->step, at);
 }
 
 /* ---- a pass ---------------------------------------------------------------------- */
@@ -87,27 +122,68 @@ static enum err_code take_norms(const struct seq_model *m, size_t T, struct trac
                         : err_set(err, ERR_NOMEM, "out of memory: norms of values");
 }
 
+static enum err_code check_sink(const struct seq_model *m, const struct seq_sink *sink,
+                                struct err *err)
+{
+    if (sink->row && !(m->info.tasks & SEQ_ATTENTION))
+        return err_set(err, ERR_TASK, "a %s has no attention maps", m->info.architecture);
+    if (sink->step && !m->info.recurrent)
+        return err_set(err, ERR_TASK, "a %s has no recurrent layers",
+                       m->info.architecture);
+    return ERR_OK;
+}
+
+/* Behind how many layers the pass may end. */
+static size_t last_layer(const struct seq_sink *sink, const float *out)
+{
+    size_t wanted = sink->n_rows ? sink->rows[sink->n_rows - 1].layer : 0;
+    if (out || !sink->n_layers)
+        return 0;
+    return wanted > sink->n_layers ? wanted : sink->n_layers;
+}
+
+static enum err_code watch_init(struct watch *w, const struct seq_model *m,
+                                const struct seq_sink *sink, struct err *err)
+{
+    *w = (struct watch){.m = m, .sink = sink};
+    enum err_code code = check_sink(m, sink, err);
+    if (code == ERR_OK)
+        code = read_out_init(&w->out, m, sink, err);
+    if (code != ERR_OK || !sink->step)
+        return code;
+    w->tanh_c = mem_alloc(m->info.state_width, sizeof *w->tanh_c);
+    return w->tanh_c ? ERR_OK : err_set(err, ERR_NOMEM, "out of memory: states");
+}
+
+static void watch_done(struct watch *w)
+{
+    read_out_done(&w->out);
+    mem_free(w->tanh_c);
+}
+
 enum err_code seq_inspect(const struct seq_model *m, struct seq_worker *w,
                           const struct seq_tokens *tokens, const struct seq_sink *sink,
                           float *out, struct err *err)
 {
-    if (sink->row && !(m->info.tasks & SEQ_ATTENTION))
-        return err_set(err, ERR_TASK, "a %s has no attention maps", m->info.architecture);
-    struct seq_sink own = *sink;
-    struct trace trace = {.arg = &own,
+    struct watch watch;
+    struct trace trace = {.arg = &watch,
                           .maps = MAPS[sink->map],
-                          .n_layers = out ? 0 : sink->n_layers,
+                          .n_layers = last_layer(sink, out),
                           .attention = sink->row ? pass_row : NULL,
-                          .hidden = sink->hidden ? pass_hidden : NULL};
-    enum err_code code = ERR_OK;
-    if (sink->row)
+                          .hidden = sink->hidden || sink->n_rows ? pass_hidden : NULL,
+                          .step = sink->step ? pass_step : NULL};
+    enum err_code code = watch_init(&watch, m, sink, err);
+    if (code == ERR_OK && sink->row)
         code = take_norms(m, tokens->n, &trace, err);
     if (code == ERR_OK && m->info.tasks & SEQ_CLASSIFY)
         code = trace_labels(m, w, tokens, &trace, out, err);
     else if (code == ERR_OK)
         code = trace_rows(m, w, tokens, &trace, m->net->cfg.head == HEAD_LM ? out : NULL,
                           err);
+    if (code == ERR_OK)
+        code = read_out_run(&watch.out, w, err);
     mem_free(trace.norms);
+    watch_done(&watch);
     return code;
 }
 
