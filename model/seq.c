@@ -83,11 +83,12 @@ static unsigned tasks_of(const struct net *n, enum seq_mask mask)
     unsigned tasks = SEQ_INSPECT | (mask == SEQ_MASK_NONE ? 0 : SEQ_ATTENTION);
     switch (n->cfg.head) {
     case HEAD_LM:
-        return tasks | SEQ_NEXT_WORD | (n->ops->state_new ? SEQ_STATES : 0);
+        return tasks | SEQ_NEXT_WORD | SEQ_IMPORTANCE |
+               (n->ops->state_new ? SEQ_STATES : 0);
     case HEAD_MASKED_LM:
-        return tasks | SEQ_NEXT_WORD;
+        return tasks | SEQ_NEXT_WORD | SEQ_IMPORTANCE;
     case HEAD_LABELS:
-        return tasks | SEQ_CLASSIFY;
+        return tasks | SEQ_CLASSIFY | SEQ_IMPORTANCE;
     case HEAD_NONE:
         break;
     }

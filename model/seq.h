@@ -21,6 +21,7 @@
 #include "model/base/json_scan.h"
 #include "model/base/mem.h"
 #include "model/base/utf8.h"
+#include "model/tasks/importance.h"
 #include "model/tasks/maps.h"
 #include "model/text/token.h"
 
@@ -40,7 +41,8 @@ enum seq_task { /* a bit each */
                 SEQ_ATTENTION = 4,
                 SEQ_STATES = 8,      /* has a seq_state */
                 SEQ_NEXT_TOKEN = 16, /* for seq_tokenize: SEQ_NEXT_WORD by unit token */
-                SEQ_INSPECT = 32     /* has signals to look at: every model */
+                SEQ_INSPECT = 32,    /* has signals to look at: every model */
+                SEQ_IMPORTANCE = 64  /* says something: SEQ_CLASSIFY or SEQ_NEXT_WORD */
 };
 
 /* What the scores of a classifier are: shares of 1, each a probability of its own, or the
@@ -220,6 +222,11 @@ enum err_code seq_tokenize_pair(const struct seq_model *m, const char *a, size_t
  * what seq_score reads. Replaces *out. */
 enum err_code seq_encode(const struct seq_model *m, const char *text, size_t n,
                          struct seq_tokens *out, struct err *err) MUST_CHECK;
+
+/* True if token i goes on with the word of the one before it, as the pre-tokenizer cuts
+ * words; one that is spelled with SentencePiece's blank begins a word in any case. */
+bool seq_continues_word(const struct seq_model *m, const struct seq_tokens *text,
+                        size_t i);
 
 /* The token as tokenizer.json spells it ("Ġmat"), NULL for an unused id; owned by m. */
 const char *seq_piece(const struct seq_model *m, int32_t id, size_t *n);
@@ -501,6 +508,9 @@ struct seq_sink {
     size_t n_rows;
     void (*logits)(void *arg, size_t i, double total, const float *logits);
 };
+
+/* Of a transformer's layer: a query sees keys less than this far away; 0 = any. */
+size_t seq_map_window(const struct seq_model *m, size_t layer);
 
 /* One forward pass over one text with the sink attached. If out is not NULL it gets the
  * result of the same pass: the [L] scores of a classifier; of a causal language model the

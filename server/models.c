@@ -306,14 +306,17 @@ const struct model *models_find(const struct models *m, const char *name, size_t
 }
 
 /* Who comes first for a task, whatever the order: words that follow a text before those
- * of a mask token in it; recurrent nets before others to look inside; and maps by
- * how much they show: every token to every token, to those before it, one row. */
+ * of a mask token in it; recurrent nets before others to look inside; labels before next
+ * words, and these before masked ones, to ask what they are owed to; and maps by how much
+ * they show: every token to every token, to those before it, one row. */
 static int rank(const struct seq_info *info, enum seq_task task)
 {
     if (task == SEQ_NEXT_WORD)
         return info->mask_token != NULL;
     if (task == SEQ_INSPECT)
         return !info->recurrent;
+    if (task == SEQ_IMPORTANCE)
+        return info->tasks & SEQ_CLASSIFY ? 0 : info->mask_token ? 2 : 1;
     if (task != SEQ_ATTENTION)
         return 0;
     return info->mask == SEQ_MASK_FULL ? 0 : info->mask == SEQ_MASK_CAUSAL ? 1 : 2;
@@ -342,6 +345,8 @@ static const char *task_name(enum seq_task task)
         return "classification";
     case SEQ_ATTENTION:
         return "attention maps";
+    case SEQ_IMPORTANCE:
+        return "importance (labels or next words)";
     case SEQ_STATES:
     case SEQ_INSPECT:
         break;

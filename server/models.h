@@ -42,8 +42,8 @@ enum err_code models_choose(const struct models *m, const char *name, size_t n,
 
 /* The default model of a task, NULL if none serves it: the first of the preferred order;
  * for next words those that follow a text before masked ones, to look inside recurrent
- * nets before others, for attention the first encoder, else the first decoder, else the
- * first with pooling.
+ * nets before others, for importance the first classifier, else the first of next words,
+ * for attention the first encoder, else the first decoder, else the first with pooling.
  */
 const struct model *models_default(const struct models *m, enum seq_task task);
 

@@ -2,9 +2,11 @@
 
 #include <math.h>
 
-/* logits [L] to probabilities, in double: L is small and the result is what users see. */
-static void to_scores(enum problem problem, size_t L, const float *logits, float *scores)
+/* In double: L is small and the result is what users see. */
+void classify_scores(const struct seq_model *m, const float *logits, float *scores)
 {
+    enum problem problem = m->net->cfg.problem;
+    size_t L = m->net->cfg.n_labels;
     if (problem == PROBLEM_REGRESSION) {
         for (size_t i = 0; i < L; i++)
             scores[i] = logits[i];
@@ -24,15 +26,15 @@ static void to_scores(enum problem problem, size_t L, const float *logits, float
         scores[i] = (float)(exp(logits[i] - max) / sum);
 }
 
-enum err_code classify_traced(const struct seq_model *m, struct seq_worker *w, size_t B,
+enum err_code classify_logits(const struct seq_model *m, struct seq_worker *w, size_t B,
                               const struct seq_tokens *const *texts,
-                              const struct trace *trace, float *scores, struct err *err)
+                              const struct trace *trace, float *logits, struct err *err)
 {
     const struct net *n = m->net;
-    size_t L = n->cfg.n_labels, T, longest;
+    size_t T, longest;
     batch_size(B, texts, &T, &longest);
-    size_t bytes = batch_bytes(B, T) + arena_float_cost(B * L) +
-                   n->ops->scratch_bytes(n, B, T, longest, NET_LABELS);
+    size_t bytes =
+        batch_bytes(B, T) + n->ops->scratch_bytes(n, B, T, longest, NET_LABELS);
     enum err_code code = arena_reserve(&w->tmp, bytes, err);
     if (code != ERR_OK)
         return code;
@@ -40,14 +42,20 @@ enum err_code classify_traced(const struct seq_model *m, struct seq_worker *w, s
     size_t mark = arena_mark(&w->tmp);
     struct batch batch;
     code = batch_texts(&batch, &w->tmp, B, texts, err);
-    float *logits = arena_floats(&w->tmp, B * L); /* [B,L] */
-    if (code == ERR_OK && !logits)
-        code = err_set(err, ERR_BUG, "arena too small for scores");
     if (code == ERR_OK)
         code = n->ops->forward(n, &batch.net, NET_LABELS, logits, &x, err);
-    for (size_t b = 0; b < B && code == ERR_OK; b++)
-        to_scores(n->cfg.problem, L, logits + b * L, scores + b * L);
     arena_rewind(&w->tmp, mark);
+    return code;
+}
+
+enum err_code classify_traced(const struct seq_model *m, struct seq_worker *w, size_t B,
+                              const struct seq_tokens *const *texts,
+                              const struct trace *trace, float *scores, struct err *err)
+{
+    size_t L = m->net->cfg.n_labels;
+    enum err_code code = classify_logits(m, w, B, texts, trace, scores, err);
+    for (size_t b = 0; b < B && code == ERR_OK; b++)
+        classify_scores(m, scores + b * L, scores + b * L);
     return code;
 }
 

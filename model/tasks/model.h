@@ -82,7 +82,14 @@ enum err_code batch_texts(struct batch *b, struct arena *tmp, size_t B,
 void batch_size(size_t B, const struct seq_tokens *const *texts, size_t *T,
                 size_t *longest);
 
-/* seq_classify with a trace (or NULL), for models that have a classifier; B > 0. */
+/* The classifier's logits [B,L] with a trace (or NULL); B > 0. */
+enum err_code classify_logits(const struct seq_model *m, struct seq_worker *w, size_t B,
+                              const struct seq_tokens *const *texts,
+                              const struct trace *trace, float *logits,
+                              struct err *err) MUST_CHECK;
+/* From one text's logits [L] to its scores, which may be the same block. */
+void classify_scores(const struct seq_model *m, const float *logits, float *scores);
+/* Both: seq_classify with a trace. */
 enum err_code classify_traced(const struct seq_model *m, struct seq_worker *w, size_t B,
                               const struct seq_tokens *const *texts,
                               const struct trace *trace, float *scores,

@@ -182,6 +182,21 @@ enum err_code seq_tokenize_pair(const struct seq_model *m, const char *a, size_t
     return ERR_OK;
 }
 
+/* ---- words ----------------------------------------------------------------------- */
+
+bool seq_continues_word(const struct seq_model *m, const struct seq_tokens *text,
+                        size_t i)
+{
+    static const char BLANK[] = "\xe2\x96\x81";
+    const struct seq_token *t = &text->at[i], *before = t - 1;
+    size_t n = 0;
+    if (i == 0 || t->special || before->special || t->word < 0 ||
+        t->word != before->word || t->part != before->part)
+        return false;
+    const char *piece = tokenizer_piece(m->tok, t->id, &n);
+    return !piece || n < sizeof BLANK - 1 || memcmp(piece, BLANK, sizeof BLANK - 1) != 0;
+}
+
 /* ---- pieces ---------------------------------------------------------------------- */
 
 const char *seq_piece(const struct seq_model *m, int32_t id, size_t *n)
