@@ -101,23 +101,25 @@ static enum err_code wrong_element(const struct json_field *f, size_t i,
     return wrong_type(path, wanted, v, err);
 }
 
+/* The string of a list's element, which may be an object around it. */
+static const json_t *string_of(const json_t *v)
+{
+    return json_is_object(v) ? json_object_get(v, "text") : v;
+}
+
 /* One block: the array, then the bytes of all strings. */
 static enum err_code copy_texts(const struct json_field *f, const json_t *list,
                                 struct json_texts *texts, struct err *err)
 {
     size_t n = json_array_size(list), bytes = 0;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *s = json_array_get(list, i);
-        if (!json_is_string(s))
-            return wrong_element(f, i, "a string", s, err);
-        bytes += json_string_length(s) + 1;
-    }
+    for (size_t i = 0; i < n; i++)
+        bytes += json_string_length(string_of(json_array_get(list, i))) + 1;
     struct json_text *copy = mem_alloc(1, n * sizeof *copy + bytes + 1);
     if (!copy)
         return no_memory(f, err);
     char *to = (char *)(copy + n);
     for (size_t i = 0; i < n; i++) {
-        const json_t *s = json_array_get(list, i);
+        const json_t *s = string_of(json_array_get(list, i));
         copy[i] = (struct json_text){to, json_string_length(s)};
         memcpy(to, json_string_value(s), copy[i].n + 1);
         to += copy[i].n + 1;
@@ -133,6 +135,48 @@ static enum err_code read_texts(const struct json_field *f, const json_t *v, voi
         return wrong_type(f->name, "a list of strings", v, err);
     if (check_length(f, json_array_size(v), err) != ERR_OK)
         return err->code;
+    for (size_t i = 0; i < json_array_size(v); i++)
+        if (!json_is_string(json_array_get(v, i)))
+            return wrong_element(f, i, "a string", json_array_get(v, i), err);
+    return copy_texts(f, v, out, err);
+}
+
+/* Element i, if it is an object: "text" is its only member, and a string. */
+static enum err_code check_instance(const struct json_field *f, size_t i, json_t *v,
+                                    struct err *err)
+{
+    char path[2 * ERR_PARAM_BYTES];
+    const char *key;
+    json_t *value;
+    json_object_foreach(v, key, value)
+    {
+        snprintf(path, sizeof path, "%s[%zu].%.60s", f->name, i, key);
+        if (strcmp(key, "text") != 0)
+            return err_param(err, ERR_FORMAT, path, "unknown field \"%s\"", path);
+        if (!json_is_string(value))
+            return wrong_type(path, "a string", value, err);
+    }
+    snprintf(path, sizeof path, "%s[%zu].text", f->name, i);
+    return json_object_size(v)
+               ? ERR_OK
+               : err_param(err, ERR_FORMAT, path, "\"%s\" is missing", path);
+}
+
+static enum err_code read_instances(const struct json_field *f, const json_t *v,
+                                    void *out, struct err *err)
+{
+    static const char FORM[] = "a string or an object with \"text\"";
+    if (!json_is_array(v))
+        return wrong_type(f->name, "a list", v, err);
+    if (check_length(f, json_array_size(v), err) != ERR_OK)
+        return err->code;
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        json_t *one = json_array_get(v, i);
+        if (!json_is_object(one) && !json_is_string(one))
+            return wrong_element(f, i, FORM, one, err);
+        if (json_is_object(one) && check_instance(f, i, one, err) != ERR_OK)
+            return err->code;
+    }
     return copy_texts(f, v, out, err);
 }
 
@@ -238,8 +282,9 @@ static enum err_code read_ints(const struct json_field *f, const json_t *v, void
     }
     if (!json_is_array(v))
         return wrong_type(f->name,
-                          f->choices ? "a list of integers, \"all\" or \"last\""
-                                     : "a list of integers or \"all\"",
+                          f->choices   ? "a list of integers, \"all\" or \"last\""
+                          : f->members ? "a list of integers, \"all\" or an object"
+                                       : "a list of integers or \"all\"",
                           v, err);
     size_t n = json_array_size(v);
     if (check_length(f, n, err) != ERR_OK)
@@ -472,14 +517,22 @@ static enum err_code read_number_map(const struct json_field *f, const json_t *v
 typedef enum err_code (*read_fn)(const struct json_field *f, const json_t *v, void *out,
                                  struct err *err);
 
-/* OBJECT is not among them: its members are read where it stands. */
+/* Objects are not among them: their members are read where they stand. */
 static const read_fn READERS[] = {
-    [JSON_FIELD_TEXT] = read_text,       [JSON_FIELD_TEXTS] = read_texts,
-    [JSON_FIELD_INT] = read_int,         [JSON_FIELD_NUMBER] = read_number,
-    [JSON_FIELD_BOOL] = read_bool,       [JSON_FIELD_CHOICE] = read_choice,
-    [JSON_FIELD_INTS] = read_ints,       [JSON_FIELD_TEXT_OR_TEXTS] = read_text_or_texts,
-    [JSON_FIELD_IDS] = read_ids,         [JSON_FIELD_PAIRS] = read_pairs,
-    [JSON_FIELD_PROMPTS] = read_prompts, [JSON_FIELD_NUMBER_MAP] = read_number_map,
+    [JSON_FIELD_TEXT] = read_text,
+    [JSON_FIELD_TEXTS] = read_texts,
+    [JSON_FIELD_INSTANCES] = read_instances,
+    [JSON_FIELD_INT] = read_int,
+    [JSON_FIELD_NUMBER] = read_number,
+    [JSON_FIELD_BOOL] = read_bool,
+    [JSON_FIELD_CHOICE] = read_choice,
+    [JSON_FIELD_INTS] = read_ints,
+    [JSON_FIELD_TEXT_OR_TEXTS] = read_text_or_texts,
+    [JSON_FIELD_IDS] = read_ids,
+    [JSON_FIELD_PAIRS] = read_pairs,
+    [JSON_FIELD_PROMPTS] = read_prompts,
+    [JSON_FIELD_NUMBER_MAP] = read_number_map,
+    [JSON_FIELD_INTS_OR_OBJECT] = read_ints,
 };
 
 static enum err_code unknown_field(const char *key, const struct json_field *fields,
@@ -528,6 +581,8 @@ static enum err_code read_members(const struct json_field *f, json_t *v, void *o
         const json_t *value = json_object_get(v, m->name);
         if (value && !json_is_null(value))
             code = READERS[m->type](m, value, member(m, out), err);
+        else if (m->required)
+            code = err_param(err, ERR_FORMAT, m->name, "\"%s\" is missing", m->name);
     }
     if (code != ERR_OK) {
         char path[2 * ERR_PARAM_BYTES];
@@ -535,6 +590,12 @@ static enum err_code read_members(const struct json_field *f, json_t *v, void *o
         snprintf(err->param, sizeof err->param, "%.*s", ERR_PARAM_BYTES - 1, path);
     }
     return code;
+}
+
+static bool is_read_here(const struct json_field *f, const json_t *v)
+{
+    return f->type == JSON_FIELD_OBJECT ||
+           (f->type == JSON_FIELD_INTS_OR_OBJECT && json_is_object(v));
 }
 
 static enum err_code read_object(json_t *object, const struct json_field *fields,
@@ -548,9 +609,8 @@ static enum err_code read_object(json_t *object, const struct json_field *fields
         const struct json_field *f = &fields[i];
         json_t *v = json_object_get(object, f->name);
         if (v && !json_is_null(v))
-            code = f->type == JSON_FIELD_OBJECT
-                       ? read_members(f, v, out, err)
-                       : READERS[f->type](f, v, member(f, out), err);
+            code = is_read_here(f, v) ? read_members(f, v, out, err)
+                                      : READERS[f->type](f, v, member(f, out), err);
         else if (f->required)
             code = err_param(err, ERR_FORMAT, f->name, "\"%s\" is missing", f->name);
     }
@@ -614,11 +674,13 @@ void json_read_done(const struct json_field *fields, size_t n_fields, void *out)
             *(struct json_text *)at = (struct json_text){0};
             break;
         case JSON_FIELD_TEXTS:
+        case JSON_FIELD_INSTANCES:
         case JSON_FIELD_TEXT_OR_TEXTS:
             mem_free(((struct json_texts *)at)->at);
             *(struct json_texts *)at = (struct json_texts){0};
             break;
         case JSON_FIELD_INTS:
+        case JSON_FIELD_INTS_OR_OBJECT:
         case JSON_FIELD_IDS:
         case JSON_FIELD_PAIRS:
             mem_free(((struct json_ints *)at)->at);

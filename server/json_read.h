@@ -33,13 +33,16 @@ enum json_type {
     JSON_FIELD_IDS,    /* struct json_ints; list of min..max integers, no words */
     JSON_FIELD_PAIRS,  /* struct json_ints of twice as many: list of min..max lists of two
                           integers */
+    JSON_FIELD_INSTANCES, /* struct json_texts; list of min..max strings, or objects that
+                             hold one as "text" */
     JSON_FIELD_TEXT_OR_TEXTS, /* struct json_texts; a string, or a list of min..max */
     JSON_FIELD_PROMPTS, /* struct json_prompts; a string, a list of min..max of them, or
                            lists of token ids in place of strings */
     JSON_FIELD_NUMBER_MAP, /* struct json_number_map; at most `most` numbers min..max by
                               keys that are integers 0..INT32_MAX */
-    JSON_FIELD_OBJECT      /* `members`, in the same struct; INT, NUMBER, BOOL and CHOICE
+    JSON_FIELD_OBJECT,     /* `members`, in the same struct; INT, NUMBER, BOOL and CHOICE
                               only */
+    JSON_FIELD_INTS_OR_OBJECT /* one or the other */
 };
 
 /* n bytes of valid UTF-8, possibly with NUL bytes inside, and a zero behind them. */

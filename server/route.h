@@ -49,7 +49,8 @@ typedef enum err_code (*route_fn)(struct server *s, const struct request *q,
 /* One row of the table. GET rows answer HEAD too, every path answers OPTIONS. */
 struct route {
     const char *method; /* "GET" or "POST" */
-    const char *path;   /* "/v1/models/{model}": {} stands for one non-empty segment */
+    const char *path;   /* "/v1/models/{model}": {} stands for one segment that is not
+                           empty, or for what is in front of a verb: {model}:explain */
     route_fn handle;
     const char *summary; /* one line for openapi.json; NULL = not shown there */
     bool quiet;          /* access line only at log level debug (probes) */

@@ -15,6 +15,8 @@ struct router_match {
                                        path */
 };
 
+/* The rows whose path has the most in common with this one, so that a verb is no part of
+ * a model's name. */
 void router_find(const struct route *routes, size_t n, const char *method,
                  const char *path, struct router_match *out);
 

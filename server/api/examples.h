@@ -4,6 +4,6 @@
 #define SERVER_API_EXAMPLES_H
 
 extern const char examples_next_word[], examples_sentiment[], examples_attention[],
-    examples_completions[];
+    examples_completions[], examples_states[], examples_importance[], examples_explain[];
 
 #endif

@@ -84,7 +84,33 @@ static void write_enum(struct json_writer *w, const char *const *choices, bool n
     json_write_end(w);
 }
 
-/* A list of integers, or one of a few words. */
+static void write_field(struct json_writer *w, const struct json_field *f);
+
+static void write_required(struct json_writer *w, const struct json_field *fields,
+                           size_t n)
+{
+    json_write_key(w, "required");
+    json_write_array(w);
+    for (size_t i = 0; i < n; i++)
+        if (fields[i].required)
+            json_write_string(w, fields[i].name);
+    json_write_end(w);
+}
+
+/* An object's schema but for its description; the object stays open. */
+static void write_members(struct json_writer *w, const struct json_field *f,
+                          bool nullable)
+{
+    write_type(w, "object", nullable);
+    begin(w, "properties");
+    for (size_t k = 0; k < f->n_members; k++)
+        write_field(w, &f->members[k]);
+    json_write_end(w);
+    write_required(w, f->members, f->n_members);
+    json_write_key_bool(w, "additionalProperties", false);
+}
+
+/* A list of integers, or one of a few words, or an object. */
 static void write_ints(struct json_writer *w, const struct json_field *f)
 {
     static const char *const all[] = {"all", NULL};
@@ -98,6 +124,11 @@ static void write_ints(struct json_writer *w, const struct json_field *f)
     json_write_object(w);
     write_enum(w, f->choices ? f->choices : all, !f->required);
     json_write_end(w);
+    if (f->members) {
+        json_write_object(w);
+        write_members(w, f, false);
+        json_write_end(w);
+    }
     json_write_end(w);
 }
 
@@ -142,6 +173,31 @@ static void open_list_form(struct json_writer *w, const char *type, bool of_list
     write_items(w, type);
     write_number(w, "minItems", 1);
     json_write_end(w);
+}
+
+static void write_instances(struct json_writer *w, const struct json_field *f)
+{
+    write_type(w, "array", !f->required);
+    begin(w, "items");
+    json_write_key(w, "oneOf");
+    json_write_array(w);
+    write_form(w, "string");
+    json_write_object(w);
+    write_type(w, "object", false);
+    begin(w, "properties");
+    begin(w, "text");
+    write_type(w, "string", false);
+    json_write_end(w);
+    json_write_end(w);
+    json_write_key(w, "required");
+    json_write_array(w);
+    json_write_string(w, "text");
+    json_write_end(w);
+    json_write_key_bool(w, "additionalProperties", false);
+    json_write_end(w);
+    json_write_end(w);
+    json_write_end(w);
+    write_lengths(w, f, "minItems", "maxItems");
 }
 
 static void write_text_or_texts(struct json_writer *w, const struct json_field *f)
@@ -219,6 +275,7 @@ static void write_field(struct json_writer *w, const struct json_field *f)
         write_enum(w, f->choices, nullable);
         break;
     case JSON_FIELD_INTS:
+    case JSON_FIELD_INTS_OR_OBJECT:
         write_ints(w, f);
         break;
     case JSON_FIELD_IDS:
@@ -226,6 +283,9 @@ static void write_field(struct json_writer *w, const struct json_field *f)
         break;
     case JSON_FIELD_PAIRS:
         write_pairs(w, f);
+        break;
+    case JSON_FIELD_INSTANCES:
+        write_instances(w, f);
         break;
     case JSON_FIELD_TEXT_OR_TEXTS:
         write_text_or_texts(w, f);
@@ -237,7 +297,8 @@ static void write_field(struct json_writer *w, const struct json_field *f)
         write_map(w, f);
         break;
     case JSON_FIELD_OBJECT:
-        break; /* write_fields goes into it */
+        write_members(w, f, nullable);
+        break;
     }
     json_write_key_string(w, "description", f->help);
     json_write_end(w);
@@ -259,46 +320,17 @@ static void write_given(struct json_writer *w, const char *name, const char *typ
     json_write_end(w);
 }
 
-/* Properties; those of a field that is an object inside it. */
-static void write_fields(struct json_writer *w, const struct json_field *fields, size_t n)
-{
-    begin(w, "properties");
-    for (size_t i = 0; i < n; i++) {
-        if (fields[i].type != JSON_FIELD_OBJECT) {
-            write_field(w, &fields[i]);
-            continue;
-        }
-        begin(w, fields[i].name);
-        write_type(w, "object", !fields[i].required);
-        begin(w, "properties");
-        for (size_t k = 0; k < fields[i].n_members; k++)
-            write_field(w, &fields[i].members[k]);
-        json_write_end(w);
-        json_write_key_bool(w, "additionalProperties", false);
-        json_write_key_string(w, "description", fields[i].help);
-        json_write_end(w);
-    }
-    json_write_end(w);
-}
-
-static void write_required(struct json_writer *w, const struct route_doc *doc)
-{
-    json_write_key(w, "required");
-    json_write_array(w);
-    for (size_t i = 0; i < doc->n_fields; i++)
-        if (doc->fields[i].required)
-            json_write_string(w, doc->fields[i].name);
-    json_write_end(w);
-}
-
 static void write_request_schema(struct json_writer *w, const struct route_doc *doc)
 {
     char name[64];
     snprintf(name, sizeof name, "%s_request", doc->name);
     begin(w, name);
     write_type(w, "object", false);
-    write_fields(w, doc->fields, doc->n_fields);
-    write_required(w, doc);
+    begin(w, "properties");
+    for (size_t i = 0; i < doc->n_fields; i++)
+        write_field(w, &doc->fields[i]);
+    json_write_end(w);
+    write_required(w, doc->fields, doc->n_fields);
     if (doc->text_or_texts) {
         json_write_key(w, "oneOf");
         json_write_array(w);
@@ -317,27 +349,28 @@ static const char *const TYPES[] = {
     [DOC_BOOLEAN] = "boolean", [DOC_OBJECT] = "object",    [DOC_LIST] = "array",
     [DOC_STRINGS] = "array",   [DOC_INTEGERS] = "array",   [DOC_NUMBERS] = "array",
     [DOC_SCORES] = "object",   [DOC_SCORE_LIST] = "array", [DOC_ARRAY] = "array",
+    [DOC_RANGES] = "object",   [DOC_TABLE] = "array",
 };
 
 enum { SHAPE_DEPTH = 8 };
 
 /* What is open while the tree of shapes is walked: the members still to write, and
- * whether they stand in a list's items. */
+ * in the items of how many lists, one in the other, they stand. */
 struct level {
     const struct doc_shape *first, *next;
-    bool in_items;
+    unsigned lists;
 };
 
 /* "properties":{ ; the members follow one by one. */
 static void open_members(struct json_writer *w, const struct doc_shape *members,
-                         bool in_items, struct level *level)
+                         unsigned lists, struct level *level)
 {
-    if (in_items) {
+    for (unsigned i = lists; i; i--) {
         begin(w, "items");
-        write_type(w, "object", false);
+        write_type(w, i > 1 ? "array" : "object", false);
     }
     begin(w, "properties");
-    *level = (struct level){members, members, in_items};
+    *level = (struct level){members, members, lists};
 }
 
 static void close_members(struct json_writer *w, const struct level *level)
@@ -350,7 +383,7 @@ static void close_members(struct json_writer *w, const struct level *level)
             json_write_string(w, m->name);
     json_write_end(w);
     json_write_key_bool(w, "additionalProperties", false);
-    if (level->in_items)
+    for (unsigned i = level->lists; i; i--)
         json_write_end(w);
 }
 
@@ -375,6 +408,14 @@ static void open_member(struct json_writer *w, const struct doc_shape *m)
         write_items(w, "integer");
     if (m->type == DOC_SCORES)
         write_values(w, "number", false);
+    if (m->type == DOC_RANGES) {
+        begin(w, "additionalProperties");
+        write_type(w, "array", true);
+        begin(w, "items");
+        write_type(w, "number", true);
+        json_write_end(w);
+        json_write_end(w);
+    }
     if (m->type == DOC_NUMBERS || m->type == DOC_SCORE_LIST) {
         begin(w, "items");
         write_type(w, m->type == DOC_NUMBERS ? "number" : "object", true);
@@ -389,7 +430,7 @@ static void write_shape(struct json_writer *w, const struct doc_shape *members)
 {
     struct level stack[SHAPE_DEPTH];
     size_t depth = 0;
-    open_members(w, members, false, &stack[depth++]);
+    open_members(w, members, 0, &stack[depth++]);
     while (depth) {
         struct level *top = &stack[depth - 1];
         const struct doc_shape *m = top->next;
@@ -402,7 +443,11 @@ static void write_shape(struct json_writer *w, const struct doc_shape *members)
         top->next++;
         open_member(w, m);
         if (m->of && depth < SHAPE_DEPTH)
-            open_members(w, m->of, m->type == DOC_LIST, &stack[depth++]);
+            open_members(w, m->of,
+                         m->type == DOC_LIST    ? 1
+                         : m->type == DOC_TABLE ? 3
+                                                : 0,
+                         &stack[depth++]);
         else
             json_write_end(w);
     }
@@ -574,9 +619,9 @@ static void write_problems(struct json_writer *w, const enum problem *list, size
     }
 }
 
-static void write_parameters(struct json_writer *w, const char *path)
+static void write_parameters(struct json_writer *w, const struct route *r)
 {
-    const char *open = strchr(path, '{');
+    const char *open = strchr(r->path, '{');
     if (!open)
         return;
     json_write_key(w, "parameters");
@@ -591,6 +636,8 @@ static void write_parameters(struct json_writer *w, const char *path)
         begin(w, "schema");
         json_write_key_string(w, "type", "string");
         json_write_end(w);
+        if (r->doc->example_model)
+            json_write_key_string(w, "example", r->doc->example_model);
         json_write_end(w);
     }
     json_write_end(w);
@@ -608,7 +655,7 @@ static void write_operation(struct json_writer *w, const struct route *r)
     json_write_key_string(w, "summary", r->summary);
     if (r->doc->more)
         json_write_key_string(w, "description", r->doc->more);
-    write_parameters(w, r->path);
+    write_parameters(w, r);
     if (r->doc->fields) {
         begin(w, "requestBody");
         json_write_key_bool(w, "required", true);

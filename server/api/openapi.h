@@ -25,6 +25,8 @@ enum doc_type {
     DOC_NUMBERS,    /* list of numbers or null */
     DOC_SCORES,     /* object of numbers, one per label */
     DOC_SCORE_LIST, /* list of such objects or null */
+    DOC_RANGES,     /* object of lists of numbers or null, or null, one per name */
+    DOC_TABLE,      /* list of lists of lists of objects with the members `of` */
     DOC_ARRAY       /* nested lists of numbers; axes and shape say how deep */
 };
 
@@ -47,6 +49,7 @@ struct route_doc {
     const char *content_type;      /* NULL: application/json */
     const struct doc_shape *event; /* the reply may also come as events; NULL: never */
     const char *example, *answer;  /* of the body and of the reply to it, as JSON */
+    const char *example_model;     /* of the path, for the example; NULL: it has none */
     const char *more;              /* text below the summary; NULL = none */
 };
 

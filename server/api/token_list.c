@@ -42,22 +42,40 @@ static bool shares_much(const struct token_source *s, size_t i)
 
 /* A part of the text; of a single token that is a part of a character, or of a long part
  * that was told before, its own bytes. */
-static void write_text(struct json_writer *w, const struct token_source *s, size_t first,
-                       size_t last)
+static const char *find_text(const struct token_source *s, size_t first, size_t last,
+                             size_t *n)
 {
     const struct seq_token *t = &s->tokens->at[first], *end = &s->tokens->at[last];
     const struct json_text *text = text_of(s, first);
+    const char *own = seq_piece_bytes(s->m, t->id, n);
+    bool part = own && first == last && utf8_valid(own, *n) != *n;
+    if (!own)
+        *n = 0;
+    if (!text || part || (own && shares_much(s, first)))
+        return own ? own : "";
+    *n = end->end - t->start;
+    return text->at + t->start;
+}
+
+static void write_text(struct json_writer *w, const struct token_source *s, size_t first,
+                       size_t last)
+{
     size_t n = 0;
-    const char *own = seq_piece_bytes(s->m, t->id, &n);
-    bool part = own && first == last && utf8_valid(own, n) != n;
-    if (t->special) {
+    const char *text = find_text(s, first, last, &n);
+    if (s->tokens->at[first].special) {
         json_write_key(w, "text");
         json_write_null(w);
-    } else if (!text || part || (own && shares_much(s, first))) {
-        token_json_text(w, own ? own : "", own ? n : 0);
     } else {
-        token_json_text(w, text->at + t->start, end->end - t->start);
+        token_json_text(w, text, n);
     }
+}
+
+void token_list_word(struct json_writer *w, const struct token_source *s, size_t first,
+                     size_t last)
+{
+    size_t n = 0;
+    const char *text = find_text(s, first, last, &n);
+    json_write_text(w, text, n);
 }
 
 static void write_offset(struct json_writer *w, const char *key,

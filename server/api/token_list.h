@@ -27,6 +27,10 @@ struct token_cursors {
 void token_list_span(struct json_writer *w, const struct token_source *s, size_t first,
                      size_t last, struct token_cursors *at);
 
+/* That text alone, as one string. */
+void token_list_word(struct json_writer *w, const struct token_source *s, size_t first,
+                     size_t last);
+
 /* The list of all tokens, as every reply shows it: token_list_shape each. */
 void token_list_write(struct json_writer *w, const struct token_source *s);
 extern const struct doc_shape token_list_shape[];

@@ -130,7 +130,8 @@ static const struct route ROUTES[] = {
     {.method = "POST", .path = "/v1/x"},
     {.method = "GET", .path = "/v1/models"},
     {.method = "GET", .path = "/v1/models/{model}"},
-    {.method = "POST", .path = "/v2/models/{model}/versions/{v}/infer"}};
+    {.method = "POST", .path = "/v2/models/{model}/versions/{v}/infer"},
+    {.method = "POST", .path = "/v1/models/{model}:explain"}};
 
 static struct router_match find(const char *method, const char *path)
 {
@@ -138,6 +139,27 @@ static struct router_match find(const char *method, const char *path)
     router_find(ROUTES, sizeof ROUTES / sizeof ROUTES[0], method, path, &m);
     return m;
 }
+
+START_TEST(trace_parents_are_those_of_the_standard)
+{
+    static const char good[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    char bad[sizeof good];
+    ck_assert_uint_eq(strlen(good), GUARD_TRACEPARENT_BYTES);
+    ck_assert(guard_traceparent(good));
+    ck_assert(!guard_traceparent(NULL));
+    ck_assert(!guard_traceparent(""));
+    ck_assert(!guard_traceparent(good + 1));
+    for (size_t i = 0; i < GUARD_TRACEPARENT_BYTES; i++) {
+        memcpy(bad, good, sizeof bad);
+        bad[i] = 'A';
+        ck_assert_msg(!guard_traceparent(bad), "%s", bad);
+    }
+    ck_assert(
+        !guard_traceparent("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
+    ck_assert(
+        !guard_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"));
+}
+END_TEST
 
 START_TEST(routes_are_found_by_method_and_path)
 {
@@ -150,6 +172,30 @@ START_TEST(routes_are_found_by_method_and_path)
     ck_assert_int_eq(memcmp(m.args[0].at, "a%b", 3), 0);
     ck_assert_int_eq(memcmp(m.args[1].at, "12/", 3), 0);
     ck_assert_uint_eq(m.args[1].n, 2);
+}
+END_TEST
+
+/* Whatever the order of the rows, a verb that a row names is no part of an argument; any
+ * other is. */
+START_TEST(verbs_stand_behind_names)
+{
+    struct router_match m = find("POST", "/v1/models/a:b:explain");
+    ck_assert_ptr_eq(m.route, &ROUTES[5]);
+    ck_assert_uint_eq(m.args[0].n, 3);
+    ck_assert_mem_eq(m.args[0].at, "a:b:", 4);
+    ck_assert_str_eq(m.allow, "POST, OPTIONS");
+    m = find("GET", "/v1/models/a:explain");
+    ck_assert_ptr_null(m.route);
+    ck_assert_str_eq(m.allow, "POST, OPTIONS");
+    m = find("GET", "/v1/models/a:predict");
+    ck_assert_ptr_eq(m.route, &ROUTES[3]);
+    ck_assert_uint_eq(m.args[0].n, 9);
+    ck_assert_ptr_eq(find("GET", "/v1/models/:explain").route, &ROUTES[3]);
+    ck_assert_str_eq(find("POST", "/v1/models/a").allow, "GET, HEAD, OPTIONS");
+    static const char *const none[] = {"/v1/models/a/b:explain", "/v1/models/a:explain/",
+                                       "/v1/models/a:explain/b", "/v1/models:explain"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        ck_assert_msg(!find("POST", none[i]).allow[0], "%s", none[i]);
 }
 END_TEST
 
@@ -209,7 +255,9 @@ int main(void)
                                   json_and_what_curl_sends_are_read,
                                   only_own_and_listed_origins_may_ask,
                                   request_ids_are_short_and_plain,
+                                  trace_parents_are_those_of_the_standard,
                                   routes_are_found_by_method_and_path,
+                                  verbs_stand_behind_names,
                                   known_paths_tell_their_methods,
                                   unknown_paths_have_none,
                                   addresses_are_numbers,

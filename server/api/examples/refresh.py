@@ -26,6 +26,7 @@ for path, methods in json.loads(fetch("/openapi.json"))["paths"].items():
     operation = methods.get("post")
     if operation:
         example = operation["requestBody"]["content"]["application/json"]["example"]
-        answer = fetch(path, json.dumps(example).encode())
+        values = {p["name"]: p["example"] for p in operation.get("parameters", [])}
+        answer = fetch(path.format(**values), json.dumps(example).encode())
         (HERE / f"{operation['operationId']}.json").write_bytes(answer)
         print(f"{path}: {len(answer)} bytes")
