@@ -187,6 +187,11 @@ enum err_code seq_inspect(const struct seq_model *m, struct seq_worker *w,
     return code;
 }
 
+size_t seq_map_window(const struct seq_model *m, size_t layer)
+{
+    return config_window(&m->net->cfg, layer);
+}
+
 /* ---- ids ------------------------------------------------------------------------- */
 
 static enum err_code take_id(const struct seq_model *m, int32_t id, size_t i,

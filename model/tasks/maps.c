@@ -99,6 +99,20 @@ void maps_rollout(size_t n, const float *a, const float *before, float *out)
     }
 }
 
+double maps_redundancy(size_t R, size_t n, const float *a)
+{
+    double sum = 0;
+    for (size_t i = 0; i < R * R; i++) {
+        const float *x = a + i / R * n, *y = a + i % R * n;
+        double dot = 0;
+        for (size_t k = 0; k < n; k++)
+            dot += (double)x[k] * (double)y[k];
+        double off = dot - (i / R == i % R);
+        sum += off * off;
+    }
+    return sum;
+}
+
 /* ---- fewer rows and keys --------------------------------------------------------- */
 
 void maps_word_keys(size_t rows, size_t T, const size_t *word, size_t W, const float *map,

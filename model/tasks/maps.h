@@ -22,6 +22,10 @@ void maps_mean_of(size_t n, size_t n_maps, float *acc);
  * a layer, before that of the layers below; NULL = I. Rows that sum to 1 do so again. */
 void maps_rollout(size_t n, const float *a, const float *before, float *out);
 
+/* How alike rows a [R,n] that sum to 1 are: the squared Frobenius norm of a a' - I (Lin
+ * et al. 2017). 0 if each has all its weight where no other has any. */
+double maps_redundancy(size_t R, size_t n, const float *a);
+
 /* ---- fewer rows and keys --------------------------------------------------------- */
 
 /* Words, by the rule of Clark et al. 2019: weights to the tokens of a word add up,

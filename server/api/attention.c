@@ -6,14 +6,11 @@
 
 #include "server/api/attention_reply.h"
 #include "server/api/attention_request.h"
+#include "server/api/size_guard.h"
 #include "server/clock.h"
 #include "server/errors.h"
 #include "server/router.h"
 #include "server/server.h"
-
-/* In binary so many times as many numbers go as in JSON; and while a layer is computed.
- */
-enum { BINARY_FACTOR = 16 };
 
 struct attention_job {
     struct job job; /* first */
@@ -29,87 +26,34 @@ struct attention_job {
 
 /* ---- the size -------------------------------------------------------------------- */
 
-/* True, and the reply says so, if the request wants more than its limit. */
-static bool refuse_more(struct attention_job *a, size_t needed, size_t limit,
-                        const char *what, const char *hint)
-{
-    char message[160];
-    if (needed <= limit)
-        return false;
-    snprintf(message, sizeof message,
-             "%s %zu numbers, at most %zu go (--attention-max-values)", what, needed,
-             limit);
-    const struct problem_detail details[] = {
-        {"needed_values", NULL, needed}, {"limit", NULL, limit}, {"hint", hint, 0}};
-    reply_problem_details(&a->job.reply, PROBLEM_LIMIT, "layers", message, details, 3);
-    return true;
-}
-
 static bool refuse_size(struct attention_job *a, const struct map_plan *p)
 {
-    size_t json = (size_t)a->server->options->attention_max_values;
-    size_t binary = BINARY_FACTOR * json;
+    const struct size_guard g = {.reply = &a->job.reply,
+                                 .param = "layers",
+                                 .json =
+                                     (size_t)a->server->options->attention_max_values};
     bool is_json = a->ask.encoding == MAP_JSON;
-    return refuse_more(a, map_plan_values(p), is_json ? json : binary, "the maps have",
-                       is_json ? "ask for fewer layers, heads or queries "
-                                 "(\"queries\":\"last\"), \"pool\", \"top_k\" or "
-                                 "\"encoding\":\"binary\""
-                               : "ask for fewer layers, heads or queries "
-                                 "(\"queries\":\"last\"), \"pool\" or \"top_k\"") ||
-           refuse_more(a, map_plan_floats(p), binary,
-                       "while they are computed, the maps of a layer have",
-                       "ask for fewer heads, or for a shorter text");
+    return size_guard_refuses(
+               &g, map_plan_values(p), is_json ? 1 : SIZE_GUARD_BINARY, "the maps have",
+               is_json
+                   ? "ask for fewer layers, heads or queries "
+                     "(\"queries\":\"last\"), \"pool\", \"top_k\", \"min_weight\" or "
+                     "\"encoding\":\"binary\""
+                   : "ask for fewer layers, heads or queries "
+                     "(\"queries\":\"last\"), \"pool\", \"top_k\" or \"min_weight\"") ||
+           size_guard_refuses(&g, map_plan_floats(p), SIZE_GUARD_BINARY,
+                              "while they are computed, the maps of a layer have",
+                              "ask for fewer heads, or for a shorter text");
 }
 
 /* ---- tokens ---------------------------------------------------------------------- */
 
-static enum err_code read_ids(struct attention_job *a)
-{
-    const struct json_ints *wanted = &a->ask.input_ids;
-    struct err *err = &a->job.err;
-    int32_t *ids = mem_alloc(wanted->n, sizeof *ids);
-    if (!ids)
-        return err_set(err, ERR_NOMEM, "out of memory for \"input_ids\"");
-    for (size_t i = 0; i < wanted->n; i++)
-        ids[i] =
-            wanted->at[i] < 0 || wanted->at[i] > INT32_MAX ? -1 : (int32_t)wanted->at[i];
-    enum err_code code =
-        seq_tokens_of_ids(a->job.model->seq, ids, wanted->n, &a->tokens, err);
-    mem_free(ids);
-    if (code != ERR_OK && err->param[0]) { /* "ids[3]", which we call otherwise */
-        char param[ERR_PARAM_BYTES];
-        snprintf(param, sizeof param, "input_%.*s", (int)sizeof param - 7, err->param);
-        snprintf(err->param, sizeof err->param, "%s", param);
-    }
-    return code;
-}
-
-static enum err_code tokenize(struct attention_job *a)
-{
-    const struct seq_model *m = a->job.model->seq;
-    const struct json_text *text = &a->ask.text, *pair = &a->ask.text_pair;
-    enum seq_keep keep = a->ask.truncate ? SEQ_KEEP_USUAL : SEQ_WHOLE;
-    enum seq_task task = a->ask.max_tokens ? SEQ_NEXT_WORD : SEQ_ATTENTION;
-    if (a->ask.input_ids.at)
-        return read_ids(a);
-    if (pair->at)
-        return seq_tokenize_pair(m, text->at, text->n, pair->at, pair->n, keep,
-                                 &a->tokens, &a->job.err);
-    return seq_tokenize(m, task, text->at, text->n, keep, &a->tokens, &a->job.err);
-}
-
 static enum err_code read_tokens(struct attention_job *a)
 {
-    uint64_t start = clock_us();
-    size_t most = (size_t)a->server->options->max_tokens;
-    enum err_code code = tokenize(a);
-    if (code == ERR_OK && a->tokens.n > most)
-        code = err_param(&a->job.err, ERR_LIMIT, a->ask.text.at ? "text" : "input_ids",
-                         "more than %zu tokens in one request (--max-tokens)", most);
+    enum seq_task task = a->ask.max_tokens ? SEQ_NEXT_WORD : SEQ_ATTENTION;
+    enum err_code code =
+        input_tokens(&a->ask.input, a->server, task, &a->job, &a->tokens);
     a->n_prompt = a->tokens.n;
-    a->job.n_texts = 1;
-    a->job.n_tokens = a->tokens.n;
-    a->job.tokenize_us = clock_us() - start;
     return code;
 }
 
@@ -380,8 +324,7 @@ enum err_code attention_handle(struct server *s, const struct request *q,
         refuse_model(s, err, &out->reply);
         return ERR_OK;
     }
-    a->job.cost = (a->ask.text.n + a->ask.text_pair.n) / 3 + a->ask.input_ids.n +
-                  (size_t)a->ask.max_tokens + 1;
+    a->job.cost = input_cost(&a->ask.input) + (size_t)a->ask.max_tokens;
     out->job = &a->job;
     return ERR_OK;
 }

@@ -22,10 +22,15 @@ static const struct doc_shape ROUNDING[] = {
     {0}};
 
 static const struct doc_shape SPARSE[] = {
-    {"layout", DOC_STRING, .help = "csr, every row with k entries"},
-    {"k", DOC_INTEGER, .help = "Entries of a row, largest first"},
+    {"layout", DOC_STRING, .help = "csr; without min_weight every row has k entries"},
+    {"k", DOC_INTEGER, .help = "Most entries of a row, largest first"},
+    {"min_weight", DOC_NUMBER, .optional = true, .help = "Smaller ones are left out"},
     {"indices", DOC_INTEGERS, .optional = true,
      .help = "Their places in key_tokens (words: in words), row after row"},
+    {"indptr", DOC_INTEGERS, .optional = true,
+     .help =
+         "With min_weight: where the entries of each row begin in indices and values, "
+         "and where the last ones end"},
     {"values", DOC_ARRAY, .optional = true, .help = "What stands there"},
     {"residual", DOC_ARRAY, .optional = true,
      .help = "What all others of a row sum to, one number per row"},
@@ -51,11 +56,20 @@ static const struct doc_shape MAPS[] = {
     {"row_sum_tolerance", DOC_NUMBER, .nullable = true,
      .help = "Within this, rounding included"},
     {"rounding", DOC_OBJECT, .of = ROUNDING},
+    {"redundancy", DOC_NUMBER, .optional = true,
+     .help = "Of several hops of attention pooling, A: the squared Frobenius norm of "
+             "A A' - I (Lin et al. 2017); 0 where each looks at one token of its own"},
     {"note", DOC_STRING, .optional = true, .help = "What to bear in mind"},
     {"data", DOC_ARRAY, .optional = true,
      .help = "JSON: the maps, nested as axes and shape say"},
     {"sparse", DOC_OBJECT, .optional = true, .of = SPARSE,
-     .help = "With top_k, in place of data; lists in JSON, tensors in binary"},
+     .help = "With top_k or min_weight, in place of data; lists in JSON, tensors in "
+             "binary"},
+    {0}};
+
+static const struct doc_shape WINDOW[] = {
+    {"window", DOC_INTEGER, .help = "Keys less than this far from the query are seen"},
+    {"layers", DOC_INTEGERS, .help = "In these layers of the model"},
     {0}};
 
 static const struct doc_shape METRICS[] = {
@@ -85,21 +99,13 @@ static const struct doc_shape USAGE[] = {
     {"values", DOC_INTEGER, .help = "Numbers in data, sparse and metrics"},
     {0}};
 
-static const struct doc_shape TENSOR_PARAMETERS[] = {
-    {"binary_data_size", DOC_INTEGER, .help = "Its bytes"}, {0}};
-
-static const struct doc_shape OUTPUT[] = {
-    {"name", DOC_STRING, .help = "attention; or indices, residual, values"},
-    {"datatype", DOC_STRING, .help = "FP32, FP16, UINT8, INT32"},
-    {"shape", DOC_INTEGERS, .help = "Length of each axis"},
-    {"parameters", DOC_OBJECT, .of = TENSOR_PARAMETERS},
-    {0}};
-
 const struct doc_shape attention_reply_shape[] = {
     {"object", DOC_STRING, .help = "attention"},
     {"model", DOC_STRING, .help = "Which model answered"},
     {"architecture", DOC_STRING, .help = "As its config.json says"},
     {"mask", DOC_STRING, .help = "causal, full or pooling"},
+    {"sliding_window", DOC_OBJECT, .optional = true, .of = WINDOW,
+     .help = "Where some layers see near keys only: others have exactly 0"},
     {"tokens", DOC_LIST, .of = token_list_shape, .help = "All tokens of the text"},
     {"words", DOC_LIST, .optional = true, .of = WORD,
      .help = "With reduce tokens: the words that keys are"},
@@ -113,11 +119,31 @@ const struct doc_shape attention_reply_shape[] = {
      .help = "What a classifier says of this text, or a language model of what follows"},
     {"generated", DOC_OBJECT, .optional = true, .of = GENERATED},
     {"usage", DOC_OBJECT, .of = USAGE},
-    {"outputs", DOC_LIST, .optional = true, .of = OUTPUT,
+    {"outputs", DOC_LIST, .optional = true, .of = map_output_shape,
      .help = "Binary: the tensors behind this object, in order"},
     {0}};
 
 /* ---- tokens ---------------------------------------------------------------------- */
+
+/* Of models that have one in some layer. */
+static void write_window(struct json_writer *w, const struct model *m)
+{
+    size_t n = m->info->mask == SEQ_MASK_POOLING ? 0 : m->info->n_map_layers, first = 0;
+    while (first < n && seq_map_window(m->seq, first) == 0)
+        first++;
+    if (first == n)
+        return;
+    json_write_key(w, "sliding_window");
+    json_write_object(w);
+    json_write_key_uint(w, "window", seq_map_window(m->seq, first));
+    json_write_key(w, "layers");
+    json_write_array(w);
+    for (size_t i = first; i < n; i++)
+        if (seq_map_window(m->seq, i))
+            json_write_uint(w, i);
+    json_write_end(w);
+    json_write_end(w);
+}
 
 static void write_words(struct json_writer *w, const struct map_plan *p)
 {
@@ -176,20 +202,6 @@ static void write_pairs(struct json_writer *w, const struct attention_answer *a)
     json_write_end(w);
 }
 
-static void write_shape(struct json_writer *w, const struct map_plan *p)
-{
-    json_write_key(w, "axes");
-    json_write_array(w);
-    for (size_t i = 0; i < p->n_axes; i++)
-        json_write_string(w, p->axes[i].name);
-    json_write_end(w);
-    json_write_key(w, "shape");
-    json_write_array(w);
-    for (size_t i = 0; i < p->n_axes; i++)
-        json_write_uint(w, p->axes[i].n);
-    json_write_end(w);
-}
-
 static void write_which(struct json_writer *w, const struct attention_answer *a)
 {
     if (a->ask->select.at) {
@@ -227,24 +239,17 @@ static void write_row_sum(struct json_writer *w, const struct attention_answer *
 
 static void write_sparse(struct json_writer *w, const struct attention_answer *a)
 {
-    const struct capture_top *top = &a->capture->top;
-    enum map_dtype dtype = (enum map_dtype)a->ask->dtype;
-    unsigned decimals = (unsigned)a->ask->decimals;
     json_write_key(w, "sparse");
     json_write_object(w);
     json_write_key_string(w, "layout", "csr");
-    json_write_key_uint(w, "k", top->k);
-    if (a->ask->encoding == MAP_JSON) {
-        json_write_key(w, "indices");
-        json_write_array(w);
-        for (size_t i = 0; i < top->n_rows * top->k; i++)
-            json_write_int(w, top->index[i]);
-        json_write_end(w);
-        json_write_key(w, "values");
-        map_encode_json(w, dtype, decimals, top->n_rows * top->k, top->value);
-        json_write_key(w, "residual");
-        json_write_floats(w, top->rest, top->n_rows, decimals);
+    json_write_key_uint(w, "k", a->plan->top_k);
+    if (a->plan->least > 0) {
+        json_write_key(w, "min_weight");
+        json_write_float(w, a->plan->least);
     }
+    if (a->ask->encoding == MAP_JSON)
+        map_sparse_write(&a->capture->top, w, (enum map_dtype)a->ask->dtype,
+                         (unsigned)a->ask->decimals);
     json_write_end(w);
 }
 
@@ -254,7 +259,7 @@ static void write_maps(struct json_writer *w, const struct attention_answer *a)
     json_write_key(w, "attention");
     json_write_object(w);
     json_write_key_string(w, "kind", ATTENTION_KINDS[ask->kind]);
-    write_shape(w, a->plan);
+    map_axes_write(w, a->plan->axes, a->plan->n_axes);
     write_which(w, a);
     json_write_key_string(w, "dtype", MAP_DTYPES[ask->dtype]);
     if (ask->dtype == MAP_UINT8) {
@@ -262,10 +267,14 @@ static void write_maps(struct json_writer *w, const struct attention_answer *a)
         json_write_double(w, MAP_UINT8_SCALE);
     }
     write_row_sum(w, a);
+    if (a->plan->pooling && a->plan->n_pieces > 1 && ask->kind == SEQ_MAP_WEIGHTS) {
+        json_write_key(w, "redundancy");
+        json_write_float(w, (float)a->capture->redundancy);
+    }
     if (ask->layers_by == LAYERS_ROLLOUT && a->model->info->mask == SEQ_MASK_CAUSAL)
         json_write_key_string(w, "note",
                               "rollout on a causal model is biased to early tokens");
-    if (a->plan->top_k) {
+    if (a->plan->sparse) {
         write_sparse(w, a);
     } else if (ask->encoding == MAP_JSON) {
         json_write_key(w, "data");
@@ -369,66 +378,24 @@ static void write_usage(struct json_writer *w, const struct attention_answer *a)
     json_write_object(w);
     json_write_key_uint(w, "tokens", a->n_fed);
     json_write_key_bool(w, "truncated", a->tokens->n_dropped > 0);
-    json_write_key_uint(w, "values", map_plan_values(a->plan));
+    json_write_key_uint(w, "values", capture_values(a->capture));
     json_write_end(w);
 }
 
 /* ---- tensors --------------------------------------------------------------------- */
 
-/* shape: the plan's, up to `rank` axes. */
-static void write_output(struct json_writer *w, const char *name, const char *datatype,
-                         const struct map_plan *p, size_t rank, size_t bytes)
-{
-    json_write_object(w);
-    json_write_key_string(w, "name", name);
-    json_write_key_string(w, "datatype", datatype);
-    json_write_key(w, "shape");
-    json_write_array(w);
-    for (size_t i = 0; i < rank; i++)
-        json_write_uint(w, p->axes[i].n);
-    json_write_end(w);
-    json_write_key(w, "parameters");
-    json_write_object(w);
-    json_write_key_uint(w, "binary_data_size", bytes);
-    json_write_end(w);
-    json_write_end(w);
-}
-
 static void write_outputs(struct json_writer *w, const struct attention_answer *a)
 {
     const struct map_plan *p = a->plan;
-    const struct capture_top *top = &a->capture->top;
     enum map_dtype dtype = (enum map_dtype)a->ask->dtype;
-    const char *datatype = map_dtype_tensor(dtype);
-    size_t n = top->n_rows * top->k;
     json_write_key(w, "outputs");
     json_write_array(w);
-    if (p->top_k) {
-        write_output(w, "indices", "INT32", p, p->n_axes, n * sizeof *top->index);
-        write_output(w, "residual", "FP32", p, p->n_axes - 1,
-                     top->n_rows * sizeof *top->rest);
-        write_output(w, "values", datatype, p, p->n_axes, n * map_dtype_bytes(dtype));
-    } else {
-        write_output(w, "attention", datatype, p, p->n_axes,
-                     p->n_maps * a->capture->map_bytes);
-    }
+    if (p->sparse)
+        map_sparse_list(&a->capture->top, w, dtype, p->axes, p->n_axes);
+    else
+        map_output_write(w, "attention", map_dtype_tensor(dtype), p->axes, p->n_axes,
+                         p->n_maps * a->capture->map_bytes);
     json_write_end(w);
-}
-
-/* The tensors of top_k behind each other, as write_outputs says; the caller's. */
-static unsigned char *join_top(const struct capture_top *top, enum map_dtype dtype,
-                               size_t *bytes)
-{
-    size_t n = top->n_rows * top->k, indices = n * sizeof *top->index;
-    size_t rest = top->n_rows * sizeof *top->rest;
-    *bytes = indices + rest + n * map_dtype_bytes(dtype);
-    unsigned char *all = mem_alloc(*bytes + 1, 1);
-    if (!all)
-        return NULL;
-    memcpy(all, top->index, indices);
-    memcpy(all + indices, top->rest, rest);
-    map_encode(dtype, n, top->value, all + indices + rest);
-    return all;
 }
 
 /* ---- the whole ------------------------------------------------------------------- */
@@ -436,20 +403,17 @@ static unsigned char *join_top(const struct capture_top *top, enum map_dtype dty
 static void write_all(struct json_writer *w, const struct attention_answer *a)
 {
     const struct map_plan *p = a->plan;
+    struct token_source source = input_source(&a->ask->input, a->model, a->tokens);
+    source.n_text = a->n_prompt;
+    source.tells_generated = a->finish != NULL;
     json_write_object(w);
     json_write_key_string(w, "object", "attention");
     json_write_key_string(w, "model", a->model->name);
     json_write_key_string(w, "architecture", a->model->info->architecture);
     json_write_key_string(w, "mask", MASKS[a->model->info->mask]);
+    write_window(w, a->model);
     json_write_key(w, "tokens");
-    token_list_write(w,
-                     &(struct token_source){.m = a->model->seq,
-                                            .text = a->ask->text,
-                                            .pair = a->ask->text_pair,
-                                            .tokens = a->tokens,
-                                            .n_text = a->n_prompt,
-                                            .tells_generated = a->finish != NULL,
-                                            .unit = (enum utf8_unit)a->ask->offset_unit});
+    token_list_write(w, &source);
     if (p->word)
         write_words(w, p);
     write_units(w, "query_tokens", p, p->row_at, p->pooling ? 0 : p->n_rows);
@@ -486,8 +450,8 @@ static void make_binary(const struct attention_answer *a, struct json_writer *ta
     struct capture *c = a->capture;
     size_t n = a->plan->n_maps * c->map_bytes;
     unsigned char *bytes;
-    if (a->plan->top_k)
-        bytes = join_top(&c->top, (enum map_dtype)a->ask->dtype, &n);
+    if (a->plan->sparse)
+        bytes = map_sparse_join(&c->top, (enum map_dtype)a->ask->dtype, &n);
     else
         bytes = capture_take_bytes(c);
     if (bytes)

@@ -1,15 +1,18 @@
 #include "server/api/attention_request.h"
 
-#include <string.h>
-
 #include "server/api/attention.h"
 #include "server/api/attention_reply.h"
 #include "server/api/examples.h"
-#include "server/api/texts.h"
 #include "server/json_write.h"
 
 /* Eight digits: a row of up to 1000 weights still sums to 1 within 1e-5. */
-enum { DECIMALS = 8, POOL_LEAST = 8, POOL_MOST = 64, TOP_MOST = 65536 };
+enum {
+    DECIMALS = 8,
+    POOL_LEAST = 8,
+    POOL_MOST = 64,
+    TOP_MOST = 65536,
+    WEIGHT_MOST = 1000000
+};
 
 const char *const ATTENTION_KINDS[] = {[SEQ_MAP_WEIGHTS] = "weights",
                                        [SEQ_MAP_SCORES] = "scores",
@@ -30,7 +33,6 @@ static const char *const SPECIALS[] = {[SPECIALS_KEEP] = "keep",
                                        [SPECIALS_DROP] = "drop",
                                        [SPECIALS_DROP_RENORMALIZE] = "drop_renormalize",
                                        NULL};
-static const char *const UNITS[] = {"byte", "codepoint", "utf16", NULL};
 
 #define AT(member) offsetof(struct attention_request, member)
 static const struct json_field REDUCE[] = {
@@ -63,19 +65,7 @@ static const struct json_field GENERATE[] = {
 };
 
 static const struct json_field FIELDS[] = {
-    {.name = "text",
-     .type = JSON_FIELD_TEXT,
-     .offset = AT(text),
-     .help = "The text; either this or input_ids"},
-    {.name = "text_pair",
-     .type = JSON_FIELD_TEXT,
-     .offset = AT(text_pair),
-     .help = "A second text, for models that read two as one (pairs in /v1/models)"},
-    {.name = "input_ids",
-     .type = JSON_FIELD_IDS,
-     .offset = AT(input_ids),
-     .min = 1,
-     .help = "Tokens by their numbers, read as they are, nothing added"},
+    INPUT_FIELDS(attention_request, input),
     {.name = "model",
      .type = JSON_FIELD_TEXT,
      .offset = AT(model),
@@ -133,6 +123,13 @@ static const struct json_field FIELDS[] = {
      .min = 0,
      .max = TOP_MOST,
      .help = "Only the so many largest of each row, see sparse; default 0, all"},
+    {.name = "min_weight",
+     .type = JSON_FIELD_NUMBER,
+     .offset = AT(min_weight),
+     .min = 0,
+     .max = WEIGHT_MOST,
+     .help = "Only those of each row that are no smaller, see sparse; with top_k at most "
+             "so many of them; default 0, all"},
     {.name = "metrics",
      .type = JSON_FIELD_BOOL,
      .offset = AT(metrics),
@@ -170,16 +167,6 @@ static const struct json_field FIELDS[] = {
      .max = JSON_WRITE_DECIMALS,
      .help = "Digits behind the point, default 8; fewer make the reply smaller and rows "
              "sum to 1 less exactly, see rounding"},
-    {.name = "offset_unit",
-     .type = JSON_FIELD_CHOICE,
-     .offset = AT(offset_unit),
-     .choices = UNITS,
-     .help = "What start and end count, default byte; utf16 for JavaScript"},
-    {.name = "truncate",
-     .type = JSON_FIELD_BOOL,
-     .offset = AT(truncate),
-     .help = "false refuses a text longer than the model reads (413), true, the default, "
-             "cuts it"},
 };
 #undef AT
 enum { N_FIELDS = sizeof FIELDS / sizeof *FIELDS };
@@ -192,38 +179,28 @@ const struct route_doc attention_doc = {
     .example = "{\"text\":\"a café, not great\",\"layers\":[-1],\"heads\":[0],"
                "\"decimals\":4}",
     .answer = examples_attention,
-    .more = "A text longer than the model's context is cut: a language model keeps the "
-            "end, others the beginning; of a pair the longer text loses tokens first. "
-            "Steps in this order: reduce heads, layers, tokens; special_tokens; queries; "
-            "pool or top_k. Metrics are of the weights before all of these. "
-            "Maps larger than the server's limit (in binary 16 times that) are refused "
-            "(413) before anything is computed. Attention shows where a model looked, "
-            "not why it answered as it did.",
+    .more =
+        "A text longer than the model's context is cut: a language model keeps the "
+        "end, others the beginning; of a pair the longer text loses tokens first. "
+        "Steps in this order: reduce heads, layers, tokens; special_tokens; queries; "
+        "pool, or top_k and min_weight. Metrics are of the weights before all of these. "
+        "Maps larger than the server's limit (in binary 16 times that) are refused "
+        "(413) before anything is computed. Attention shows where a model looked, "
+        "not why it answered as it did.",
 };
 
 /* ---- reading --------------------------------------------------------------------- */
 
-/* The first media type of an Accept header that we have a form for. */
-static enum map_encoding accepted(const char *accept)
-{
-    const char *binary = accept ? strstr(accept, MAP_TYPE_BINARY) : NULL;
-    const char *npy = accept ? strstr(accept, MAP_TYPE_NPY) : NULL;
-    const char *json = accept ? strstr(accept, "application/json") : NULL;
-    if (binary && (!npy || binary < npy) && (!json || binary < json))
-        return MAP_BINARY;
-    return npy && (!json || npy < json) ? MAP_NPY : MAP_JSON;
-}
-
 enum err_code attention_request_read(const struct request *q, struct attention_request *r,
                                      struct err *err)
 {
-    *r = (struct attention_request){.encoding = ATTENTION_ENCODING_UNSAID,
+    *r = (struct attention_request){.encoding = MAP_ENCODING_UNSAID,
                                     .decimals = DECIMALS,
                                     .predict = true,
-                                    .truncate = true};
+                                    .input.truncate = true};
     enum err_code code = json_read(q->body, q->body_n, FIELDS, N_FIELDS, r, err);
-    if (code == ERR_OK && r->encoding == ATTENTION_ENCODING_UNSAID)
-        r->encoding = (int)accepted(q->header ? q->header(q, "Accept") : NULL);
+    if (code == ERR_OK && r->encoding == MAP_ENCODING_UNSAID)
+        r->encoding = (int)map_encoding_accepted(q);
     return code;
 }
 
@@ -242,19 +219,11 @@ static bool given(const struct json_ints *list)
 static enum err_code check_input(const struct attention_request *r, const struct model *m,
                                  struct err *err)
 {
-    if (!r->text.at && !r->input_ids.at)
-        return err_param(err, ERR_FORMAT, "text", "\"text\" or \"input_ids\" is missing");
-    if (r->text.at && r->input_ids.at)
-        return err_param(err, ERR_FORMAT, "input_ids",
-                         "\"text\" and \"input_ids\" are given; one of them goes");
-    if (r->text_pair.at && !r->text.at)
-        return err_param(err, ERR_FORMAT, "text_pair", "\"text_pair\" needs \"text\"");
-    if (r->text_pair.at)
-        return texts_check_pairs(m, "text_pair", err);
-    if (r->tokens_by && r->input_ids.at)
+    enum err_code code = input_check(&r->input, m, err);
+    if (code == ERR_OK && r->tokens_by && r->input.ids.at)
         return err_param(err, ERR_INPUT, "reduce.tokens",
                          "\"input_ids\" have no words, only a text has");
-    return ERR_OK;
+    return code;
 }
 
 static enum err_code check_generate(const struct attention_request *r,
@@ -278,6 +247,12 @@ static bool reduces(const struct attention_request *r)
     return r->heads_by != MAPS_NONE || r->layers_by != LAYERS_NONE;
 }
 
+/* The field that asks for it, NULL: none does. */
+static const char *sparse(const struct attention_request *r)
+{
+    return r->top_k ? "top_k" : r->min_weight > 0 ? "min_weight" : NULL;
+}
+
 static enum err_code check_which(const struct attention_request *r, struct err *err)
 {
     if (r->select.at && (given(&r->layers) || given(&r->heads)))
@@ -292,9 +267,9 @@ static enum err_code check_which(const struct attention_request *r, struct err *
                          POOL_LEAST, POOL_MOST);
     if (r->pool && (r->queries.at || r->queries.last))
         return err_param(err, ERR_INPUT, "queries", "\"pool\" is of all rows");
-    if (r->pool && r->top_k)
-        return err_param(err, ERR_INPUT, "top_k",
-                         "\"pool\" and \"top_k\" don't go together");
+    if (r->pool && sparse(r))
+        return err_param(err, ERR_INPUT, sparse(r),
+                         "\"pool\" and \"%s\" don't go together", sparse(r));
     return ERR_OK;
 }
 
@@ -311,8 +286,8 @@ static enum err_code check_kind(const struct attention_request *r, struct err *e
         return err_param(err, ERR_INPUT, "reduce.tokens", "scores don't add up to words");
     if (scores && r->specials == SPECIALS_DROP_RENORMALIZE)
         return err_param(err, ERR_INPUT, "special_tokens", "scores have no sum");
-    if (scores && r->top_k)
-        return err_param(err, ERR_INPUT, "top_k", "scores have no sum to be left over");
+    if (scores && sparse(r))
+        return err_param(err, ERR_INPUT, sparse(r), "scores have no sum to be left over");
     if (r->metrics && !weights)
         return err_param(err, ERR_INPUT, "metrics", "metrics are of weights");
     if (r->dtype == MAP_UINT8 && !weights)
@@ -327,8 +302,8 @@ static enum err_code check_form(const struct attention_request *r, struct err *e
                          "float16 needs \"encoding\":\"binary\" or \"npy\"");
     if (r->encoding == MAP_NPY && r->metrics)
         return err_param(err, ERR_INPUT, "metrics", "npy holds the maps alone");
-    if (r->encoding == MAP_NPY && r->top_k)
-        return err_param(err, ERR_INPUT, "top_k", "npy holds one array");
+    if (r->encoding == MAP_NPY && sparse(r))
+        return err_param(err, ERR_INPUT, sparse(r), "npy holds one array");
     return ERR_OK;
 }
 

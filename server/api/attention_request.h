@@ -5,6 +5,7 @@
 #define SERVER_API_ATTENTION_REQUEST_H
 
 #include "model/seq.h"
+#include "server/api/input.h"
 #include "server/api/map_format.h"
 #include "server/json_read.h"
 #include "server/models.h"
@@ -15,11 +16,12 @@
 
 enum attention_layers_by { LAYERS_NONE, LAYERS_MEAN, LAYERS_MAX, LAYERS_ROLLOUT };
 enum attention_specials { SPECIALS_KEEP, SPECIALS_DROP, SPECIALS_DROP_RENORMALIZE };
-enum { ATTENTION_ENCODING_UNSAID = -1, ATTENTION_MAX_TOKENS = 1024 };
+enum { ATTENTION_MAX_TOKENS = 1024 };
 
 struct attention_request {
-    struct json_text model, text, text_pair;
-    struct json_ints input_ids, layers, heads, queries;
+    struct json_text model;
+    struct input input;
+    struct json_ints layers, heads, queries;
     struct json_ints select; /* layer, head, layer, head, ... */
     int kind;                /* enum seq_map */
     int heads_by;            /* enum maps_reduce */
@@ -27,11 +29,11 @@ struct attention_request {
     int tokens_by;           /* 1: words */
     int specials;            /* enum attention_specials */
     int encoding, dtype;     /* enum map_encoding, enum map_dtype */
-    int offset_unit;         /* enum utf8_unit */
     int64_t pool, top_k;     /* 0: not asked for */
     int64_t max_tokens;      /* to generate, 0: none */
     int64_t decimals;
-    bool metrics, predict, truncate;
+    double min_weight;
+    bool metrics, predict;
 };
 
 extern const char *const ATTENTION_KINDS[]; /* by enum seq_map */

@@ -33,14 +33,8 @@ static bool begin_output(struct capture *c)
 {
     const struct map_plan *p = c->plan;
     size_t rows = map_plan_out_rows(p), keys = map_plan_out_keys(p);
-    if (p->top_k) {
-        c->top.k = p->top_k;
-        c->top.n_rows = p->n_maps * rows;
-        c->top.index = mem_zero(c->top.n_rows * p->top_k + 1, sizeof *c->top.index);
-        c->top.value = mem_zero(c->top.n_rows * p->top_k + 1, sizeof *c->top.value);
-        c->top.rest = mem_zero(c->top.n_rows + 1, sizeof *c->top.rest);
-        return c->top.index && c->top.value && c->top.rest;
-    }
+    if (p->sparse)
+        return map_sparse_init(&c->top, p->n_maps * rows, p->top_k, p->least);
     if (p->ask->encoding == MAP_JSON) {
         c->text = mem_zero(p->n_maps + 1, sizeof *c->text);
         return c->text != NULL;
@@ -82,9 +76,7 @@ void capture_done(struct capture *c)
         json_write_done(&c->text[i]);
     mem_free(c->text);
     mem_free(c->bytes);
-    mem_free(c->top.index);
-    mem_free(c->top.value);
-    mem_free(c->top.rest);
+    map_sparse_done(&c->top);
     mem_free(c->layer);
     mem_free(c->sums);
     mem_free(c->scratch);
@@ -122,17 +114,6 @@ static void to_words(const struct map_plan *p, struct map *m)
     moved(m, p->n_units, p->n_units);
 }
 
-/* Takes down row by row what there is to be chosen from. */
-static void put_top(struct capture *c, size_t out, const struct map *m)
-{
-    struct capture_top *top = &c->top;
-    for (size_t r = 0; r < m->rows; r++) {
-        size_t row = out * m->rows + r;
-        top->rest[row] = maps_top(m->keys, top->k, m->at + r * m->keys,
-                                  top->index + row * top->k, top->value + row * top->k);
-    }
-}
-
 static void put_json(struct capture *c, size_t out, const struct map *m)
 {
     const struct attention_request *ask = c->plan->ask;
@@ -164,8 +145,8 @@ static void put_map(struct capture *c, size_t out, float *map)
         maps_pool(m.keys, p->pool, m.at, m.spare);
         moved(&m, p->pool, p->pool);
     }
-    if (p->top_k)
-        put_top(c, out, &m);
+    if (p->sparse)
+        map_sparse_put(&c->top, out * m.rows, m.rows, m.keys, m.at);
     else if (c->text)
         put_json(c, out, &m);
     else
@@ -228,6 +209,8 @@ static void flush(struct capture *c)
     for (size_t s = 0; s < p->n_slots; s++)
         if (c->metrics && has_slot(p, c->at, s))
             measure(c, s, c->layer + s * map);
+    if (p->pooling && p->ask->kind == SEQ_MAP_WEIGHTS)
+        c->redundancy = maps_redundancy(p->n_slots, p->T, c->layer);
     if (how != MAPS_NONE) {
         reduce_heads(c, how, map);
         n_maps = 1;
@@ -296,10 +279,18 @@ enum err_code capture_finish(struct capture *c, struct err *err)
         return err_set(err, ERR_BUG, "an attention weight is not finite");
     if (c->sums && c->n_summed)
         put_sums(c);
+    if (c->plan->sparse)
+        map_sparse_finish(&c->top);
     for (size_t i = 0; c->text && i < c->plan->n_maps; i++)
         if (c->text[i].buf.failed)
             return err_set(err, ERR_NOMEM, "out of memory for the attention maps");
     return ERR_OK;
+}
+
+size_t capture_values(const struct capture *c)
+{
+    size_t left_out = c->top.n_rows * c->top.k - c->top.n;
+    return map_plan_values(c->plan) - 2 * left_out;
 }
 
 unsigned char *capture_take_bytes(struct capture *c)

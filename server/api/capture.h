@@ -9,18 +9,11 @@
 #define SERVER_API_CAPTURE_H
 
 #include "server/api/map_plan.h"
+#include "server/api/map_sparse.h"
 #include "server/json_write.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-/* The largest weights of every row of every map. */
-struct capture_top {
-    int32_t *index;   /* [n_maps,rows,k] places in a row */
-    float *value;     /* [n_maps,rows,k] */
-    float *rest;      /* [n_maps,rows] what the others sum to */
-    size_t n_rows, k; /* n_rows: of all maps */
-};
 
 struct capture {
     const struct map_plan *plan;
@@ -36,15 +29,16 @@ struct capture {
     struct json_writer *text; /* [n_maps] JSON of each map, or NULL: */
     unsigned char *bytes;     /* [n_maps,map_bytes] */
     size_t map_bytes;
-    struct capture_top top; /* if that is asked for, in place of both */
+    struct map_sparse top; /* rows of all maps, if that is asked for, in place of both */
 
     double *metrics; /* [n_pieces,MAPS_METRICS] or NULL */
     struct maps_text measured;
     float *special;
     int32_t *same;
 
-    bool not_finite; /* a number that can't be: a fault of ours */
-    bool massless;   /* a row had nothing left that could be renormalized */
+    double redundancy; /* of the hops of attention pooling, see maps_redundancy */
+    bool not_finite;   /* a number that can't be: a fault of ours */
+    bool massless;     /* a row had nothing left that could be renormalized */
 };
 
 enum err_code capture_init(struct capture *c, const struct map_plan *plan,
@@ -58,6 +52,9 @@ void capture_row(void *arg, size_t layer, size_t head, size_t query, size_t n_ke
 /* Behind the pass: the last layer, and what is made of all. ERR_BUG if a number was not
  * finite, ERR_NOMEM. Then the fields above hold all that the reply needs. */
 enum err_code capture_finish(struct capture *c, struct err *err) MUST_CHECK;
+
+/* Behind finish: numbers in the reply, map_plan_values or fewer. */
+size_t capture_values(const struct capture *c);
 
 /* [n_maps,map_bytes], if they are no JSON; the caller's. */
 unsigned char *capture_take_bytes(struct capture *c);

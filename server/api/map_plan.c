@@ -1,5 +1,6 @@
 #include "server/api/map_plan.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -114,14 +115,8 @@ static enum err_code choose_heads(struct map_plan *p, struct err *err)
 /* ---- rows and keys --------------------------------------------------------------- */
 
 /* Words are runs of tokens of the same word; a special token is one of its own. */
-static bool continues_word(const struct seq_token *t)
-{
-    const struct seq_token *before = t - 1;
-    return !t->special && !before->special && t->word >= 0 && t->word == before->word &&
-           t->part == before->part;
-}
-
-static enum err_code find_units(struct map_plan *p, struct err *err)
+static enum err_code find_units(struct map_plan *p, const struct seq_model *m,
+                                struct err *err)
 {
     p->first = mem_alloc(p->T + 1, sizeof *p->first);
     if (p->ask->tokens_by)
@@ -129,7 +124,7 @@ static enum err_code find_units(struct map_plan *p, struct err *err)
     if (!p->first || (p->ask->tokens_by && !p->word))
         return no_memory(err);
     for (size_t t = 0; t < p->T; t++) {
-        bool more = p->word && t && continues_word(&p->tokens->at[t]);
+        bool more = p->word && seq_continues_word(m, p->tokens, t);
         if (!more)
             p->first[p->n_units++] = t;
         if (p->word)
@@ -205,7 +200,20 @@ static void find_shape(struct map_plan *p)
         p->n_maps *= p->axes[i].n;
     if (!p->pooling)
         add_axis(p, "query", map_plan_out_rows(p));
-    add_axis(p, "key", p->top_k ? p->top_k : keys);
+    add_axis(p, "key", p->sparse && p->least <= 0 ? p->top_k : keys);
+}
+
+/* Of weights whose sum is 1 at most, only so many can be as large as min_weight. */
+static size_t most_entries(const struct map_plan *p)
+{
+    const struct attention_request *ask = p->ask;
+    bool shares = ask->kind == SEQ_MAP_WEIGHTS && ask->heads_by != MAPS_MAX &&
+                  ask->layers_by != LAYERS_MAX;
+    size_t most = p->n_keys;
+    if (ask->top_k && (size_t)ask->top_k < most)
+        most = (size_t)ask->top_k;
+    double reach = shares && p->least > 0 ? 1.001 / (double)p->least : INFINITY;
+    return reach < (double)most ? (size_t)reach : most;
 }
 
 enum err_code map_plan_init(struct map_plan *p, const struct attention_request *ask,
@@ -219,7 +227,7 @@ enum err_code map_plan_init(struct map_plan *p, const struct attention_request *
                            .pooling = m->info->mask == SEQ_MASK_POOLING};
     enum err_code code = choose_heads(p, err);
     if (code == ERR_OK)
-        code = find_units(p, err);
+        code = find_units(p, m->seq, err);
     if (code == ERR_OK)
         code = choose(p, err);
     if (code != ERR_OK) {
@@ -230,9 +238,11 @@ enum err_code map_plan_init(struct map_plan *p, const struct attention_request *
     p->pool = (size_t)ask->pool < square ? (size_t)ask->pool : square;
     if (!ask->pool)
         p->pool = 0;
-    p->top_k = (size_t)ask->top_k < p->n_keys ? (size_t)ask->top_k : p->n_keys;
-    if (!ask->top_k)
-        p->top_k = 0;
+    if (ask->min_weight > 0)
+        p->least = fmaxf((float)ask->min_weight, FLT_MIN);
+    p->sparse = ask->top_k || p->least > 0;
+    if (p->sparse)
+        p->top_k = most_entries(p);
     p->whole = p->word || ask->specials != SPECIALS_KEEP || ask->pool || ask->metrics ||
                ask->layers_by == LAYERS_ROLLOUT || p->pooling;
     p->nothing = p->n_pieces == 0 || (p->n_rows == 0 && !ask->metrics);
@@ -281,9 +291,11 @@ static size_t sum(size_t a, size_t b)
 size_t map_plan_values(const struct map_plan *p)
 {
     size_t rows = product(p->n_maps, map_plan_out_rows(p), 1);
-    size_t n = product(rows, p->top_k ? p->top_k : map_plan_out_keys(p), 1);
-    if (p->top_k) /* index and value of each, and what is left over */
+    size_t n = product(rows, p->sparse ? p->top_k : map_plan_out_keys(p), 1);
+    if (p->sparse) /* index and value of each, and what is left over */
         n = sum(product(n, 2, 1), rows);
+    if (p->least > 0) /* and where each row begins */
+        n = sum(n, sum(rows, 1));
     return p->ask->metrics ? sum(n, p->n_pieces * MAPS_METRICS) : n;
 }
 
@@ -303,7 +315,7 @@ bool map_plan_row_sum(const struct map_plan *p, double *tolerance, double *round
     const struct attention_request *ask = p->ask;
     bool one = ask->kind == SEQ_MAP_WEIGHTS && ask->heads_by <= MAPS_MEAN &&
                ask->layers_by != LAYERS_MAX && ask->specials != SPECIALS_DROP &&
-               !p->pool && !p->top_k && p->n_keys > 0;
+               !p->pool && !p->sparse && p->n_keys > 0;
     /* The softmax's own bound; and a unit of the last place for each addition. */
     double keys = (double)p->T, added = 0;
     if (ask->heads_by == MAPS_MEAN || ask->layers_by == LAYERS_ROLLOUT)

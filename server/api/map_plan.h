@@ -39,13 +39,12 @@ struct map_plan {
     long *place;             /* [n_units] where in row_at a unit is, or SELECTION_NONE */
     size_t n_rows, n_keys;
     size_t pool;  /* rows and keys of a thumbnail, 0: none are made */
-    size_t top_k; /* 0: all keys */
+    bool sparse;  /* of each row only the largest come out: */
+    float least;  /* no smaller ones, 0: whatever they are */
+    size_t top_k; /* at most so many, with a least weight as many as can reach it */
     size_t n_maps;
     size_t n_axes;
-    struct {
-        const char *name;
-        size_t n;
-    } axes[MAP_AXES]; /* the last is the keys', or the top_k */
+    struct map_axis axes[MAP_AXES]; /* the last is the keys', or the k of a row */
 };
 
 /* ERR_INPUT for selections that name what is not there, as selection_init; ERR_NOMEM. */

@@ -71,6 +71,18 @@ START_TEST(rollout_of_identities_is_the_identity)
 }
 END_TEST
 
+START_TEST(rows_apart_are_not_redundant_and_equal_ones_are)
+{
+    static const float apart[] = {1, 0, 0, 0, 0, 1}, equal[] = {0, 1, 0, 0, 1, 0};
+    static const float broad[] = {0.5f, 0.5f, 0, 0.25f, 0.25f, 0.5f};
+    ck_assert_double_eq(maps_redundancy(2, 3, apart), 0);
+    ck_assert_double_eq(maps_redundancy(2, 3, equal), 2);
+    /* (0.5 - 1)^2 + (0.375 - 1)^2 + 2 * 0.25^2 */
+    ck_assert_double_eq(maps_redundancy(2, 3, broad), 0.765625);
+    ck_assert_double_eq(maps_redundancy(1, 3, apart), 0);
+}
+END_TEST
+
 START_TEST(folds_are_mean_largest_and_least)
 {
     const float a[] = {1, 5, 0.5f}, b[] = {3, 2, 0.5f}, c[] = {2, 2, -1};
@@ -368,6 +380,7 @@ int main(void)
     const TTest *const tests[] = {
         rollout_is_the_product_of_the_layers,
         rollout_of_identities_is_the_identity,
+        rows_apart_are_not_redundant_and_equal_ones_are,
         folds_are_mean_largest_and_least,
         weights_to_a_word_add_up_and_those_from_it_are_averaged,
         rows_without_mass_stay_and_are_told,

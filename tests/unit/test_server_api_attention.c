@@ -102,8 +102,13 @@ static void random_body(char *to, size_t cap)
     static const char *const words[] = {"none", "none", "word"};
     static const char *const specials[] = {"", ",\"special_tokens\":\"drop\"",
                                            ",\"special_tokens\":\"drop_renormalize\""};
-    static const char *const sizes[] = {"", "", ",\"pool\":8", ",\"top_k\":3",
-                                        ",\"top_k\":3000"};
+    static const char *const sizes[] = {"",
+                                        "",
+                                        ",\"pool\":8",
+                                        ",\"top_k\":3",
+                                        ",\"top_k\":3000",
+                                        ",\"min_weight\":0.2",
+                                        ",\"min_weight\":0.05,\"top_k\":2"};
     static const char *const more[] = {"",
                                        ",\"metrics\":true",
                                        ",\"predict\":false",
@@ -118,17 +123,35 @@ static void random_body(char *to, size_t cap)
              PICK(layers), PICK(words));
 }
 
+/* Rows have k entries each, or with a least weight as many as reach it. */
 static void check_sparse(json_t *attention)
 {
     json_t *sparse = json_object_get(attention, "sparse");
-    size_t rows = 1, k = (size_t)json_integer_value(at(sparse, "k"));
+    json_t *least = json_object_get(sparse, "min_weight");
+    json_t *starts = json_object_get(sparse, "indptr");
+    size_t rows = 1, k = (size_t)json_integer_value(at(sparse, "k")), n = 0;
     size_t axes = json_array_size(at(attention, "shape"));
+    bool steps = strcmp(json_string_value(at(attention, "dtype")), "uint8") == 0;
     for (size_t i = 0; i + 1 < axes; i++)
         rows *= length_of_axis(attention, i);
-    ck_assert_uint_eq(length_of_axis(attention, axes - 1), k);
-    ck_assert_uint_eq(json_array_size(at(sparse, "indices")), rows * k);
-    ck_assert_uint_eq(json_array_size(at(sparse, "values")), rows * k);
+    ck_assert((least != NULL) == (starts != NULL));
+    if (!starts)
+        ck_assert_uint_eq(length_of_axis(attention, axes - 1), k);
+    else
+        ck_assert_uint_eq(json_array_size(starts), rows + 1);
+    for (size_t r = 0; r < rows && starts; r++) {
+        size_t end = (size_t)json_integer_value(item(starts, r + 1));
+        ck_assert_uint_le(end - (size_t)json_integer_value(item(starts, r)), k);
+        n = end;
+    }
+    n = starts ? n : rows * k;
+    ck_assert_uint_eq(json_array_size(at(sparse, "indices")), n);
+    ck_assert_uint_eq(json_array_size(at(sparse, "values")), n);
     ck_assert_uint_eq(json_array_size(at(sparse, "residual")), rows);
+    for (size_t i = 0; i < n && least; i++)
+        ck_assert_double_ge(json_number_value(item(at(sparse, "values"), i)) /
+                                (steps ? 255 : 1),
+                            json_number_value(least) - 0.006);
 }
 
 static void check_shape(json_t *reply)
@@ -213,6 +236,84 @@ START_TEST(a_part_is_the_part_of_the_whole)
 }
 END_TEST
 
+/* ---- hostile bodies -------------------------------------------------------------- */
+
+/* Bytes of a good body changed, left out, doubled or taken from another one. */
+static size_t spoil(char *body, size_t n, size_t cap)
+{
+    static const char marks[] = "{}[]\":,\\0-9.eE\xff\xc3 ";
+    for (size_t more = 1 + (size_t)rand() % 4; more > 0 && n > 1; more--) {
+        size_t at = (size_t)rand() % n, part = 1 + (size_t)rand() % 12;
+        part = part < n - at ? part : n - at;
+        switch (rand() % 4) {
+        case 0:
+            body[at] = (char)rand();
+            break;
+        case 1:
+            body[at] = marks[(size_t)rand() % sizeof marks];
+            break;
+        case 2:
+            memmove(body + at, body + at + part, n - at - part);
+            n -= part;
+            break;
+        default:
+            if (n + part < cap) {
+                memmove(body + at + part, body + at, n - at);
+                n += part;
+            }
+        }
+    }
+    return n;
+}
+
+/* Whatever the bytes are: an error with a status of the client's, or an answer that keeps
+ * its promises. */
+START_TEST(spoilt_bodies_are_refused_or_answered)
+{
+    size_t good = 0, refused = 0;
+    struct router_match match;
+    api_start(&api);
+    router_find(api.s.routes, api.s.n_routes, "POST", PATH, &match);
+    for (size_t i = 0; i < 20000; i++) {
+        char body[800];
+        struct answer answer = {0};
+        struct reply r = {0};
+        struct err err = {0};
+        random_body(body, sizeof body);
+        size_t n = spoil(body, strlen(body), sizeof body);
+        char *exact = mem_copy(body, n); /* reading past it is seen by the sanitizer */
+        struct request q = {
+            .route = match.route, .path = PATH, .body = exact, .body_n = n};
+        enum err_code code = match.route->handle(&api.s, &q, &answer, &err);
+        mem_free(exact);
+        if (code != ERR_OK) {
+            reply_err(&r, &err);
+        } else if (answer.job) {
+            api_run(&api, answer.job);
+            api_finish(answer.job, &r);
+        } else {
+            r = answer.reply;
+        }
+        bool fine = !r.status || (r.status >= 400 && r.status < 500);
+        ck_assert_msg(fine, "%u: %.*s", r.status, (int)n, body);
+        if (r.status) {
+            refused++;
+        } else {
+            json_t *reply = json_loadb(r.body.at, r.body.n,
+                                       JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+            ck_assert_msg(reply != NULL, "%.*s", (int)n, body);
+            check_shape(reply);
+            json_decref(reply);
+            good++;
+        }
+        reply_done(&r);
+    }
+    ck_assert_uint_gt(good, 20);
+    ck_assert_uint_gt(refused, 10000);
+    api_stop(&api);
+}
+END_TEST
+
 /* ---- reductions ------------------------------------------------------------------ */
 
 enum { LAYERS = 2, HEADS = 4, T = 5 };
@@ -284,10 +385,32 @@ static size_t units_of(const char *text, size_t bytes, const char *unit)
     return utf8_count(text, bytes, u);
 }
 
-/* The token's text is what its offsets cut out. */
-static void check_offsets(json_t *tokens, const char *text, const char *unit)
+/* A text as its bytes and as JSON spells it. */
+struct spelled {
+    const char *at;
+    size_t n;
+    const char *json;
+};
+#define PLAIN(text)                                                                      \
+    {                                                                                    \
+        text, sizeof(text) - 1, text                                                     \
+    }
+static const struct spelled TEXTS[] = {
+    PLAIN("a cat"),
+    PLAIN("a caf\xc3\xa9 sat"),
+    PLAIN("\xe6\xbc\xa2\xe5\xad\x97 cat"),
+    PLAIN(
+        "x \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7 cat"),
+    PLAIN("cafe\xcc\x81 on"),
+    {"a\0cat \0 on", 10, "a\\u0000cat \\u0000 on"}};
+enum { N_TEXTS = sizeof TEXTS / sizeof *TEXTS };
+
+/* The token's text is what its offsets cut out of the part that it is of. Returns how
+ * many have one. */
+static size_t check_offsets(json_t *tokens, const struct spelled *const parts[2],
+                            const char *unit)
 {
-    size_t i, before = 0;
+    size_t i, before[2] = {0, 0}, n_cut = 0;
     json_t *token;
     json_array_foreach(tokens, i, token)
     {
@@ -297,40 +420,63 @@ static void check_offsets(json_t *tokens, const char *text, const char *unit)
         ck_assert_uint_le(start, end);
         if (json_is_true(at(token, "special")))
             continue;
-        ck_assert_uint_ge(start, before);
-        before = start;
+        size_t part = (size_t)json_integer_value(json_object_get(token, "part"));
+        ck_assert_uint_lt(part, 2);
+        const struct spelled *text = parts[part];
+        ck_assert_uint_ge(start, before[part]);
+        before[part] = start;
+        ck_assert_uint_le(end, units_of(text->at, text->n, unit));
         if (!json_is_string(own))
             continue;
         size_t from = 0; /* the byte that `start` units are in front of */
-        while (units_of(text, from, unit) < start || (text[from] & 0xc0) == 0x80)
+        while (units_of(text->at, from, unit) < start ||
+               (from < text->n && (text->at[from] & 0xc0) == 0x80))
             from++;
         size_t n = json_string_length(own);
-        ck_assert_mem_eq(text + from, json_string_value(own), n);
-        ck_assert_uint_eq(units_of(text, from + n, unit), end);
+        ck_assert_uint_le(from + n, text->n);
+        ck_assert_mem_eq(text->at + from, json_string_value(own), n);
+        ck_assert_uint_eq(units_of(text->at, from + n, unit), end);
+        n_cut++;
     }
+    return n_cut;
 }
+
+static const char *const UNITS[] = {"byte", "codepoint", "utf16"};
 
 START_TEST(offsets_cut_the_text_in_every_unit)
 {
-    static const char *const texts[] = {
-        "a cat", "a caf\xc3\xa9 sat", "\xe6\xbc\xa2\xe5\xad\x97 cat",
-        "x \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7 cat",
-        "cafe\xcc\x81 on"};
-    static const char *const units[] = {"byte", "codepoint", "utf16"};
     api_start(&api);
     for (size_t m = 0; m < 2; m++)
-        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        for (size_t i = 0; i < N_TEXTS; i++)
             for (size_t u = 0; u < 3; u++) {
                 char body[300];
                 snprintf(body, sizeof body,
                          "{\"text\":\"%s\",\"model\":\"%s\",\"offset_unit\":\"%s\","
                          "\"layers\":[],\"predict\":false}",
-                         texts[i], m ? "tiny-gpt2" : "tiny-bert", units[u]);
+                         TEXTS[i].json, m ? "tiny-gpt2" : "tiny-bert", UNITS[u]);
                 json_t *reply = ask(body);
-                ck_assert_uint_gt(json_array_size(at(reply, "tokens")), 1);
-                check_offsets(at(reply, "tokens"), texts[i], units[u]);
+                const struct spelled *const parts[] = {&TEXTS[i], &TEXTS[i]};
+                ck_assert_uint_gt(check_offsets(at(reply, "tokens"), parts, UNITS[u]), 0);
                 json_decref(reply);
             }
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(offsets_of_a_pair_cut_the_text_that_they_are_of)
+{
+    api_start(&api);
+    for (size_t i = 0; i < (size_t)N_TEXTS * N_TEXTS; i++) {
+        const struct spelled *const parts[] = {&TEXTS[i / N_TEXTS], &TEXTS[i % N_TEXTS]};
+        char body[400];
+        snprintf(body, sizeof body,
+                 "{\"text\":\"%s\",\"text_pair\":\"%s\",\"offset_unit\":\"%s\","
+                 "\"layers\":[],\"predict\":false}",
+                 parts[0]->json, parts[1]->json, UNITS[i % 3]);
+        json_t *reply = ask(body);
+        ck_assert_uint_gt(check_offsets(at(reply, "tokens"), parts, UNITS[i % 3]), 1);
+        json_decref(reply);
+    }
     api_stop(&api);
 }
 END_TEST
@@ -502,6 +648,10 @@ START_TEST(refusals_name_the_field)
         {"{\"text\":\"a\",\"kind\":\"scores\",\"dtype\":\"uint8\"}", 422, "dtype"},
         {"{\"text\":\"a\",\"encoding\":\"npy\",\"metrics\":true}", 422, "metrics"},
         {"{\"text\":\"a\",\"encoding\":\"npy\",\"top_k\":1}", 422, "top_k"},
+        {"{\"text\":\"a\",\"encoding\":\"npy\",\"min_weight\":0.1}", 422, "min_weight"},
+        {"{\"text\":\"a\",\"pool\":8,\"min_weight\":0.1}", 422, "min_weight"},
+        {"{\"text\":\"a\",\"kind\":\"scores\",\"min_weight\":0.1}", 422, "min_weight"},
+        {"{\"text\":\"a\",\"min_weight\":-1}", 422, "min_weight"},
         {"{\"text\":\"a\",\"generate\":{\"max_tokens\":2}}", 422, "generate"},
         {"{\"text\":\"a\",\"model\":\"tiny-gpt2\",\"generate\":{\"max_tokens\":0}}", 422,
          "generate.max_tokens"},
@@ -589,9 +739,11 @@ int main(void)
     const TTest *const tests[] = {
 
         every_selector_is_refused_or_gives_the_declared_shape,
+        spoilt_bodies_are_refused_or_answered,
         a_part_is_the_part_of_the_whole,
         reductions_are_those_of_the_whole,
         offsets_cut_the_text_in_every_unit,
+        offsets_of_a_pair_cut_the_text_that_they_are_of,
         ids_are_read_as_they_are,
         words_have_the_tokens_that_are_theirs,
         what_is_watched_changes_no_answer,

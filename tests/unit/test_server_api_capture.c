@@ -201,6 +201,10 @@ END_TEST
 START_TEST(words_are_rows_and_keys_and_queries_count_them)
 {
     struct setup s = make(1, 1, 4);
+    struct err err = {0};
+    ck_assert_int_eq(
+        seq_model_load("tests/fixtures/models/tiny-bert", NULL, &s.model.seq, &err),
+        ERR_OK);
     s.at[0].special = true;
     s.at[0].word = -1;
     s.at[2].word = s.at[1].word;
@@ -214,6 +218,7 @@ START_TEST(words_are_rows_and_keys_and_queries_count_them)
     start(&s);
     feed(&s, 0, 0.5f);
     check_text(&s, "[[[[1,0,0],[0.5,0.5,0],[0.5,0,0.5]]]]");
+    seq_model_unref(s.model.seq);
 }
 END_TEST
 
@@ -231,6 +236,45 @@ START_TEST(the_largest_of_each_row_and_what_they_leave)
         ck_assert_float_eq(s.c.top.value[r], r ? 0.75f : 1);
         ck_assert_float_eq(s.c.top.rest[r], r ? 0.25f : 0);
     }
+    capture_done(&s.c);
+    map_plan_done(&s.plan);
+}
+END_TEST
+
+/* Of the dense maps what is large enough, largest first, and what the others sum to. */
+START_TEST(weights_below_the_least_are_left_out)
+{
+    static const float rows[4][TOKENS] = {
+        {1}, {0.5f, 0.5f}, {0.125f, 0.25f, 0.625f}, {0.25f, 0.0625f, 0.25f, 0.4375f}};
+    static const int32_t index[] = {0, 0, 1, 2, 1, 3, 0, 2};
+    static const float value[] = {1, 0.5f, 0.5f, 0.625f, 0.25f, 0.4375f, 0.25f, 0.25f};
+    static const float rest[] = {0, 0, 0.125f, 0.0625f};
+    static const int64_t starts[] = {0, 1, 3, 5, 8};
+    int64_t layers[] = {1, 0};
+    struct setup s = make(2, 1, 4);
+    struct err err = {0};
+    s.ask.min_weight = 0.25;
+    s.ask.layers = (struct json_ints){.at = layers, .n = 2};
+    start(&s);
+    ck_assert_uint_eq(s.plan.top_k, 4);
+    ck_assert_uint_eq(s.plan.axes[3].n, 4);
+    for (size_t q = 0; q < 4; q++) /* of layer 0 all on the token itself */
+        capture_row(&s.c, 0, 0, q, q + 1,
+                    (float[TOKENS]){q == 0, q == 1, q == 2, q == 3});
+    for (size_t q = 0; q < 4; q++)
+        capture_row(&s.c, 1, 0, q, q + 1, rows[q]);
+    ck_assert_int_eq(capture_finish(&s.c, &err), ERR_OK);
+    const struct map_sparse *top = &s.c.top;
+    ck_assert_uint_eq(top->n, 8 + 4);
+    ck_assert_mem_eq(top->index, index, sizeof index);
+    ck_assert_mem_eq(top->value, value, sizeof value);
+    ck_assert_mem_eq(top->rest, rest, sizeof rest);
+    ck_assert_mem_eq(top->start, starts, sizeof starts);
+    for (int32_t q = 0; q < 4; q++) {
+        ck_assert_int_eq(top->index[8 + q], q);
+        ck_assert_int_eq(top->start[5 + q], 9 + q);
+    }
+    ck_assert_uint_eq(capture_values(&s.c), 2 * 12 + 8 + 9);
     capture_done(&s.c);
     map_plan_done(&s.plan);
 }
@@ -283,6 +327,7 @@ int main(void)
                                   special_tokens_leave_and_the_rest_is_divided,
                                   words_are_rows_and_keys_and_queries_count_them,
                                   the_largest_of_each_row_and_what_they_leave,
+                                  weights_below_the_least_are_left_out,
                                   weights_that_are_no_numbers_are_a_fault_of_ours,
                                   memory_does_not_grow_with_the_layers,
                                   NULL};

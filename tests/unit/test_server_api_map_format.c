@@ -133,39 +133,58 @@ START_TEST(encodings_agree)
 }
 END_TEST
 
-START_TEST(the_largest_weights_are_the_same_in_binary)
+/* All that stand in a binary reply are what the JSON says, one behind the other. */
+static void check_sparse(const char *which, size_t n_outputs)
 {
     struct reply r;
     json_error_t e;
     static double want[MOST];
-    api_start(&api);
-    json_t *json = ask("{\"text\":\"a cat sat\",\"top_k\":2,\"decimals\":9}");
-    json_t *sparse = at(at(json, "attention"), "sparse");
-    ck_assert_uint_eq(api_ask(&api, "POST", PATH,
-                              "{\"text\":\"a cat sat\",\"top_k\":2,\"encoding\":"
-                              "\"binary\"}",
-                              &r),
-                      200);
+    char body[200];
+    snprintf(body, sizeof body, "{\"text\":\"a cat sat\",%s,\"decimals\":9}", which);
+    json_t *json = ask(body), *sparse = at(at(json, "attention"), "sparse");
+    snprintf(body, sizeof body, "{\"text\":\"a cat sat\",%s,\"encoding\":\"binary\"}",
+             which);
+    ck_assert_uint_eq(api_ask(&api, "POST", PATH, body, &r), 200);
     json_t *head = json_loadb(r.body.at, r.inference_header_n, 0, &e);
     ck_assert_ptr_nonnull(head);
     const char *from = r.body.at + r.inference_header_n;
-    static const char *const names[] = {"indices", "residual", "values"};
-    for (size_t t = 0; t < 3; t++) {
+    ck_assert_uint_eq(json_array_size(at(head, "outputs")), n_outputs);
+    ck_assert(json_equal(at(head, "usage"), at(json, "usage")));
+    for (size_t t = 0; t < n_outputs; t++) {
         json_t *output = item(at(head, "outputs"), t);
-        ck_assert_str_eq(json_string_value(at(output, "name")), names[t]);
-        size_t n = flatten(at(sparse, names[t]), want, 0, MOST);
-        for (size_t i = 0; i < n; i++, from += 4) {
+        const char *type = json_string_value(at(output, "datatype"));
+        size_t n =
+            flatten(at(sparse, json_string_value(at(output, "name"))), want, 0, MOST);
+        size_t size = strcmp(type, "INT64") == 0 ? 8 : 4;
+        ck_assert_int_eq(
+            json_integer_value(at(at(output, "parameters"), "binary_data_size")),
+            (json_int_t)(n * size));
+        for (size_t i = 0; i < n; i++, from += size) {
+            int64_t longer;
             int32_t whole;
             float single;
             memcpy(&whole, from, 4);
             memcpy(&single, from, 4);
-            ck_assert_double_eq_tol(t ? (double)single : whole, want[i], 1e-8);
+            memcpy(&longer, from, size);
+            double have = size == 8                    ? (double)longer
+                          : strcmp(type, "INT32") == 0 ? whole
+                                                       : (double)single;
+            ck_assert_double_eq_tol(have, want[i], 1e-8);
         }
     }
     ck_assert_ptr_eq(from, r.body.at + r.body.n);
     json_decref(head);
     json_decref(json);
     reply_done(&r);
+}
+
+START_TEST(the_largest_weights_are_the_same_in_binary)
+{
+    api_start(&api);
+    check_sparse("\"top_k\":2", 3);
+    check_sparse("\"min_weight\":0.2", 4);
+    check_sparse("\"min_weight\":0.1,\"top_k\":3,\"layers\":[0]", 4);
+    check_sparse("\"min_weight\":2", 4); /* none is */
     api_stop(&api);
 }
 END_TEST
