@@ -23,17 +23,22 @@ struct importance {
         double *sums; /* [heads,T] weights on each key; NULL: not watched */
         const char *of;
     } watched;
+    /* Of models with states what is behind the tokens in front of each part [n], once the
+     * text has been read: occluded texts are read from there. NULL: from the start. */
+    struct net_state **before;
     double tau;
     size_t all, left; /* tokens */
 };
 
-/* Texts that are read together, in one block of tokens. */
+/* Texts, or what their states are not behind yet, that are read together, in one block of
+ * tokens. */
 struct part {
     size_t B, T, longest;
-    struct seq_tokens *text;        /* [B] */
-    const struct seq_tokens **list; /* [B] */
-    size_t *picks;                  /* [B] */
-    struct seq_token *at;           /* [T] */
+    struct seq_tokens *text;         /* [B] */
+    const struct seq_tokens **list;  /* [B] */
+    size_t *picks;                   /* [B] */
+    struct net_state *const *states; /* [B], or NULL */
+    struct seq_token *at;            /* [T] */
 };
 
 /* ---- units ----------------------------------------------------------------------- */
@@ -85,21 +90,46 @@ static size_t occluded_length(const struct importance *im, size_t part)
     return im->text->n - (im->replacement < 0 ? tokens_of(&im->parts[part]) : 0);
 }
 
-/* That text into `to`, behind which there is room; its token `pick` into *pick. */
+static bool has_states(const struct importance *im)
+{
+    return im->m->net->cfg.head == HEAD_LM && im->m->net->ops->state_new;
+}
+
+/* How many of that text's first tokens are known from the whole one: those in front of
+ * the part, but never all. */
+static size_t known_length(const struct importance *im, size_t part)
+{
+    size_t first = im->parts[part].first, n = occluded_length(im, part);
+    if (!has_states(im) || n == 0)
+        return 0;
+    return first < n ? first : n - 1;
+}
+
+static size_t read_length(const struct importance *im, size_t part)
+{
+    return occluded_length(im, part) - known_length(im, part);
+}
+
+/* What is read of that text into `to`, where there is room; the token that is predicted
+ * at into *pick. */
 static void occlude(const struct importance *im, size_t part, struct seq_tokens *to,
                     size_t *pick)
 {
     const struct importance_part *p = &im->parts[part];
-    const struct seq_tokens *text = im->text;
-    size_t end = p->last + 1, n = text->n - end;
-    to->n = occluded_length(im, part);
-    memcpy(to->at, text->at, p->first * sizeof *to->at);
-    memcpy(to->at + to->n - n, text->at + end, n * sizeof *to->at);
-    for (size_t i = p->first; i < to->n - n; i++) {
-        to->at[i] = text->at[i];
-        to->at[i].id = im->replacement;
+    size_t known = known_length(im, part), removed = im->text->n;
+    bool removes = im->replacement < 0;
+    to->n = 0;
+    for (size_t i = known; i < im->text->n; i++) {
+        bool inside = i >= p->first && i <= p->last;
+        if (inside && removes)
+            continue;
+        to->at[to->n] = im->text->at[i];
+        if (inside)
+            to->at[to->n].id = im->replacement;
+        to->n++;
     }
-    *pick = im->pick < p->first ? im->pick : im->pick - (text->n - to->n);
+    removed -= known + to->n;
+    *pick = im->pick - known - (im->pick >= p->first ? removed : 0);
 }
 
 /* ---- what is asked for ----------------------------------------------------------- */
@@ -398,7 +428,7 @@ static enum err_code read_labels(struct importance *im, struct seq_worker *w,
 }
 
 static enum err_code read_tokens(struct importance *im, struct seq_worker *w,
-                                 const struct part *p, size_t first,
+                                 const struct part *p, size_t first, bool notes,
                                  const struct trace *trace, struct err *err)
 {
     size_t bytes = model_pass_bytes(im->m, p->B, p->T, p->longest);
@@ -411,9 +441,10 @@ static enum err_code read_tokens(struct importance *im, struct seq_worker *w,
     size_t mark = arena_mark(&w->tmp);
     code = batch_init(&batch, &w->tmp, p->B, p->T, err);
     for (size_t b = 0; b < p->B && code == ERR_OK; b++)
-        code = batch_text(&batch, p->list[b], p->picks[b], NULL, err);
+        code = batch_text(&batch, p->list[b], p->picks[b],
+                          p->states ? p->states[b] : NULL, err);
     if (code == ERR_OK)
-        code = model_pass(im->m, &x, &batch, note_logits, &reader, err);
+        code = model_pass(im->m, &x, &batch, notes ? note_logits : NULL, &reader, err);
     arena_rewind(&w->tmp, mark);
     return code;
 }
@@ -424,7 +455,64 @@ static enum err_code read_part(struct importance *im, struct seq_worker *w,
 {
     im->left -= p->T;
     return classifies(im) ? read_labels(im, w, p, first, trace, err)
-                          : read_tokens(im, w, p, first, trace, err);
+                          : read_tokens(im, w, p, first, true, trace, err);
+}
+
+/* Tokens from..to-1 of the text, its next, from the state on; the last ones are noted. */
+static enum err_code feed(struct importance *im, struct seq_worker *w,
+                          struct net_state *state, size_t from, size_t to,
+                          const struct trace *trace, struct err *err)
+{
+    const struct seq_tokens some = {.at = im->text->at + from, .n = to - from};
+    const struct seq_tokens *list = &some;
+    size_t pick = some.n - 1;
+    const struct part p = {.B = 1,
+                           .T = some.n,
+                           .longest = some.n,
+                           .list = &list,
+                           .picks = &pick,
+                           .states = &state};
+    return read_tokens(im, w, &p, 0, to == im->text->n, trace, err);
+}
+
+/* im->before[part] = a copy of the state, or of its beginning. */
+static enum err_code keep_state(struct importance *im, size_t part,
+                                const struct net_state *state, struct err *err)
+{
+    const struct net *net = im->m->net;
+    enum err_code code = net->ops->state_new(net, &im->before[part], err);
+    if (code == ERR_OK)
+        code = net->ops->state_copy(im->before[part], state, err);
+    if (code == ERR_OK && net->ops->state_truncate)
+        net->ops->state_truncate(im->before[part], known_length(im, part));
+    return code;
+}
+
+/* The text, with the state in front of each part: a decoder's is cut back from the whole
+ * one's, a recurrent net's is there when the text is read up to the part. */
+static enum err_code read_with_states(struct importance *im, struct seq_worker *w,
+                                      const struct trace *trace, struct err *err)
+{
+    const struct net *net = im->m->net;
+    struct net_state *state = NULL;
+    size_t at = 0, n = im->text->n;
+    im->before = mem_zero(im->n + 1, sizeof(struct net_state *));
+    if (!im->before)
+        return err_set(err, ERR_NOMEM, "out of memory: states");
+    enum err_code code = net->ops->state_new(net, &state, err);
+    for (size_t i = 0; i < im->n && code == ERR_OK; i++) {
+        size_t to = net->ops->state_truncate ? n : known_length(im, i);
+        if (to > at)
+            code = feed(im, w, state, at, to, trace, err);
+        at = to > at ? to : at;
+        if (code == ERR_OK)
+            code = keep_state(im, i, state, err);
+    }
+    if (code == ERR_OK && at < n)
+        code = feed(im, w, state, at, n, trace, err);
+    net->ops->state_free(state);
+    im->left -= n;
+    return code;
 }
 
 /* The text itself, with what attention gives its parts. */
@@ -438,12 +526,14 @@ static enum err_code read_text(struct importance *im, struct seq_worker *w,
                                .longest = im->text->n,
                                .list = &im->text,
                                .picks = &im->pick};
-    enum err_code code = watch(im, err);
     im->answer = mem_alloc(n, sizeof *im->answer);
-    if (code == ERR_OK && !im->answer)
-        code = err_set(err, ERR_NOMEM, "out of memory: the answer");
+    if (!im->answer)
+        return err_set(err, ERR_NOMEM, "out of memory: the answer");
+    enum err_code code = watch(im, err);
+    const struct trace *traced = im->watched.sums ? &trace : NULL;
     if (code == ERR_OK)
-        code = read_part(im, w, &whole, 0, im->watched.sums ? &trace : NULL, err);
+        code = has_states(im) ? read_with_states(im, w, traced, err)
+                              : read_part(im, w, &whole, 0, traced, err);
     if (code != ERR_OK)
         return code;
     for (size_t i = 0; i < n; i++)
@@ -468,7 +558,7 @@ static enum err_code part_init(struct part *p, const struct importance *im, size
 {
     *p = (struct part){0};
     for (size_t i = im->n_done; i < im->n; i++) {
-        size_t n = occluded_length(im, i);
+        size_t n = read_length(im, i);
         if (p->B > 0 && n > most - p->T)
             break;
         p->B++;
@@ -483,6 +573,7 @@ static enum err_code part_init(struct part *p, const struct importance *im, size
     p->at = mem_alloc(p->T, sizeof *p->at);
     if (!p->text || !p->list || !p->picks || !p->at)
         return err_set(err, ERR_NOMEM, "out of memory for %zu tokens", p->T);
+    p->states = im->before ? im->before + im->n_done : NULL;
     struct seq_token *at = p->at;
     for (size_t b = 0; b < p->B; b++) {
         p->text[b] = (struct seq_tokens){.at = at};
@@ -503,6 +594,10 @@ static enum err_code read_next(struct importance *im, struct seq_worker *w, size
     for (size_t b = 0; b < p.B && code == ERR_OK; b++)
         if (!isfinite(im->parts[im->n_done + b].drop))
             code = not_finite(err);
+    for (size_t b = 0; b < p.B && p.states; b++) {
+        im->m->net->ops->state_free(p.states[b]);
+        im->before[im->n_done + b] = NULL;
+    }
     if (code == ERR_OK)
         im->n_done += p.B;
     part_done(&p);
@@ -539,7 +634,7 @@ static enum err_code init_parts(struct importance *im, const struct importance_a
     im->n = find_units(im->m, im->text, ask->unit, im->parts);
     im->all = im->text->n;
     for (size_t i = 0; i < n; i++) {
-        im->all += occluded_length(im, i);
+        im->all += read_length(im, i);
         im->parts[i].drop = im->parts[i].logprob = NAN;
         im->parts[i].score = NAN;
     }
@@ -587,6 +682,9 @@ void importance_free(struct importance *im)
 {
     if (!im)
         return;
+    for (size_t i = 0; i < im->n && im->before; i++)
+        im->m->net->ops->state_free(im->before[i]);
+    mem_free(im->before);
     mem_free(im->parts);
     mem_free(im->answer);
     mem_free(im->watched.sums);

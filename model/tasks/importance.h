@@ -1,8 +1,9 @@
 /* Importance: what an answer owes to each part of a text, by occlusion: the part is left
  * out, or replaced, the text read again, and the answer compared. Forward passes only;
  * what an occluded text is said to be is what the model says of those tokens in any
- * other call, bit for bit. Beside it what attention gives each part, since the two often
- * disagree (Jain & Wallace 2019).
+ * other call, bit for bit. Language models with states begin where the texts begin to
+ * differ, so that these cost half as much. Beside it what attention gives each part,
+ * since the two often disagree (Jain & Wallace 2019).
  *
  * A text takes many passes, which are computed a bounded part at a time, so that others
  * can have their turns in between. One owner at a time. */
