@@ -5,12 +5,14 @@
 
 /* The tasks with a route, by the names of their routes. */
 static const struct {
-    enum seq_task task;
     const char *name;
+    enum seq_task task;
     bool inspects; /* as its route */
-} TASKS[] = {{SEQ_NEXT_WORD, "next-word", false},
-             {SEQ_CLASSIFY, "sentiment", false},
-             {SEQ_ATTENTION, "attention", true}};
+} TASKS[] = {{"next-word", SEQ_NEXT_WORD, false},
+             {"sentiment", SEQ_CLASSIFY, false},
+             {"attention", SEQ_ATTENTION, true},
+             {"states", SEQ_INSPECT, true},
+             {"importance", SEQ_IMPORTANCE, true}};
 enum { N_TASKS = sizeof TASKS / sizeof *TASKS };
 
 static const char *const MASKS[] = {[SEQ_MASK_CAUSAL] = "causal",
@@ -32,7 +34,8 @@ static const struct doc_shape MODEL[] = {
     {"object", DOC_STRING, .help = "model"},
     {"architecture", DOC_STRING, .help = "As its config.json says"},
     {"family", DOC_STRING, .help = "lstm, gru, rnn, or its model_type: gpt2, bert, ..."},
-    {"tasks", DOC_STRINGS, .help = "What it serves: next-word, sentiment, attention"},
+    {"tasks", DOC_STRINGS,
+     .help = "What it serves: next-word, sentiment, attention, states, importance"},
     {"default_for", DOC_STRINGS, .help = "Of these, where requests naming no model go"},
     {"parameters", DOC_INTEGER, .help = "How many weights"},
     {"context", DOC_INTEGER, .nullable = true,

@@ -1,11 +1,14 @@
 #include "server/api/attention.h"
 #include "server/api/completions.h"
+#include "server/api/explain.h"
+#include "server/api/importance.h"
 #include "server/api/model_list.h"
 #include "server/api/next_word.h"
 #include "server/api/openapi.h"
 #include "server/api/page.h"
 #include "server/api/probes.h"
 #include "server/api/sentiment.h"
+#include "server/api/states.h"
 #include "server/server.h"
 
 /* The one table of routes; those that look inside models come last. */
@@ -33,6 +36,12 @@ static const struct route ROUTES[] = {
     {"GET", "/web/{file}", page_file_handle, NULL, false, NULL, false},
     {"POST", "/v1/attention", attention_handle, "Attention maps of a text", false,
      &attention_doc, true},
+    {"POST", "/v1/states", states_handle,
+     "Gates, states and hidden rows of a text, step by step", false, &states_doc, true},
+    {"POST", "/v1/importance", importance_handle,
+     "What the answer owes to each word of a text", false, &importance_doc, true},
+    {"POST", "/v1/models/{model}:explain", explain_handle,
+     "The same for several texts, as KServe's clients ask", false, &explain_doc, true},
 };
 
 const struct route *api_routes(bool inspect, size_t *n)

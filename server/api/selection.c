@@ -1,6 +1,7 @@
 #include "server/api/selection.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "model/seq.h"
 
@@ -25,13 +26,10 @@ static enum err_code choose(struct selection *s, const char *field,
     return ERR_OK;
 }
 
-enum err_code selection_init(struct selection *s, const char *field,
-                             const struct json_ints *wanted, size_t total,
-                             struct err *err)
+/* Room for n of `total` things, none chosen yet. */
+static enum err_code begin(struct selection *s, const char *field, size_t n, size_t total,
+                           struct err *err)
 {
-    bool last = wanted->last && total > 0;
-    size_t n = last ? 1 : wanted->at ? wanted->n : total;
-    enum err_code code = ERR_OK;
     *s = (struct selection){.n = n,
                             .at = mem_alloc(n + 1, sizeof *s->at),
                             .place = mem_alloc(total + 1, sizeof *s->place)};
@@ -41,13 +39,75 @@ enum err_code selection_init(struct selection *s, const char *field,
     }
     for (size_t i = 0; i < total; i++)
         s->place[i] = SELECTION_NONE;
+    return ERR_OK;
+}
+
+static void take(struct selection *s, size_t i, size_t index)
+{
+    s->at[i] = index;
+    s->place[index] = (long)i;
+}
+
+enum err_code selection_init(struct selection *s, const char *field,
+                             const struct json_ints *wanted, size_t total,
+                             struct err *err)
+{
+    bool last = wanted->last && total > 0;
+    size_t n = last ? 1 : wanted->at ? wanted->n : total;
+    enum err_code code = begin(s, field, n, total, err);
     for (size_t i = 0; i < n && code == ERR_OK; i++) {
-        if (!last && wanted->at) {
+        if (!last && wanted->at)
             code = choose(s, field, wanted, i, total, err);
-        } else {
-            s->at[i] = last ? total - 1 : i;
-            s->place[s->at[i]] = (long)i;
-        }
+        else
+            take(s, i, last ? total - 1 : i);
+    }
+    if (code != ERR_OK)
+        selection_done(s);
+    return code;
+}
+
+/* "forward, backward" */
+static void list_names(const char *const *names, size_t total, char *to, size_t cap)
+{
+    size_t used = 0;
+    to[0] = '\0';
+    for (size_t i = 0; i < total && used < cap; i++)
+        used += (size_t)snprintf(to + used, cap - used, "%s%s", i ? ", " : "", names[i]);
+}
+
+static enum err_code choose_name(struct selection *s, const char *field,
+                                 const struct json_text *name, size_t i,
+                                 const char *const *names, size_t total, struct err *err)
+{
+    char list[100];
+    size_t index = 0;
+    while (index < total && (strlen(names[index]) != name->n ||
+                             memcmp(names[index], name->at, name->n) != 0))
+        index++;
+    list_names(names, total, list, sizeof list);
+    if (index == total)
+        return err_param(err, ERR_INPUT, field,
+                         "\"%s\" has \"%.40s\"; this model has: %s", field, name->at,
+                         list);
+    if (s->place[index] != SELECTION_NONE)
+        return err_param(err, ERR_INPUT, field, "\"%s\" has \"%s\" twice", field,
+                         names[index]);
+    take(s, i, index);
+    return ERR_OK;
+}
+
+enum err_code selection_names(struct selection *s, const char *field,
+                              const struct json_texts *wanted, const char *const *names,
+                              size_t total, struct err *err)
+{
+    bool all = !wanted->at || (wanted->n == 1 && strcmp(wanted->at[0].at, "all") == 0);
+    size_t n = all ? total : wanted->n;
+    enum err_code code = begin(s, field, n, total, err);
+    for (size_t i = 0; i < n && code == ERR_OK; i++) {
+        if (all)
+            take(s, i, i);
+        else
+            code = choose_name(s, field, &wanted->at[i], i, names, total, err);
     }
     if (code != ERR_OK)
         selection_done(s);

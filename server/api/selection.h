@@ -1,5 +1,5 @@
 /* Selection: which of n things a request wants: "all", "last", or a list of indexes where
- * negative ones count from the end. Keeps the request's order. One owner. */
+ * negative ones count from the end, or of names. Keeps the request's order. One owner. */
 #ifndef SERVER_API_SELECTION_H
 #define SERVER_API_SELECTION_H
 
@@ -20,6 +20,11 @@ struct selection {
 enum err_code selection_init(struct selection *s, const char *field,
                              const struct json_ints *wanted, size_t total,
                              struct err *err) MUST_CHECK;
+/* The same of things with names; "all" stands for all of them. ERR_INPUT lists those
+ * known. */
+enum err_code selection_names(struct selection *s, const char *field,
+                              const struct json_texts *wanted, const char *const *names,
+                              size_t total, struct err *err) MUST_CHECK;
 void selection_done(struct selection *s);
 
 #endif

@@ -16,7 +16,9 @@ enum { SIZE_GUARD_BINARY = 16 };
 struct size_guard {
     struct reply *reply; /* becomes the error */
     const char *param;   /* the field to change first */
-    size_t json;         /* --attention-max-values */
+    size_t json;         /* that many go, --attention-max-values */
+    const char *things;  /* what is counted, NULL: numbers */
+    const char *option;  /* that sets the limit, if it is another one */
 };
 
 /* True, and the reply says so, if more than `times` times the limit is needed. `what`

@@ -2,6 +2,8 @@
 #include "server/api/selection.h"
 #include "tests/suite.h"
 
+#include <string.h>
+
 static int64_t LIST[] = {2, -4, 1};
 
 START_TEST(nothing_given_means_all)
@@ -72,11 +74,61 @@ START_TEST(refuses_what_is_not_there_and_what_is_there_twice)
 }
 END_TEST
 
+enum { NAME = 8 };
+
+static enum err_code choose_names(struct selection *s, char (*wanted)[NAME], size_t n,
+                                  struct err *err)
+{
+    static const char *const names[] = {"i", "f", "tanh_c"};
+    struct json_text text[4];
+    for (size_t i = 0; i < n; i++)
+        text[i] = (struct json_text){wanted[i], strlen(wanted[i])};
+    const struct json_texts texts = {.at = n ? text : NULL, .n = n};
+    return selection_names(s, "signals", &texts, names, 3, err);
+}
+
+START_TEST(names_are_chosen_like_indexes)
+{
+    static char two[][NAME] = {"tanh_c", "i"}, all[][NAME] = {"all"};
+    struct selection s;
+    struct err err = {0};
+    ck_assert_int_eq(choose_names(&s, two, 2, &err), ERR_OK);
+    ck_assert_uint_eq(s.n, 2);
+    ck_assert_uint_eq(s.at[0], 2);
+    ck_assert_uint_eq(s.at[1], 0);
+    ck_assert_int_eq(s.place[1], SELECTION_NONE);
+    selection_done(&s);
+    for (size_t n = 0; n < 2; n++) { /* not given, and the word for it */
+        ck_assert_int_eq(choose_names(&s, all, n, &err), ERR_OK);
+        ck_assert_uint_eq(s.n, 3);
+        ck_assert_uint_eq(s.at[2], 2);
+        selection_done(&s);
+    }
+}
+END_TEST
+
+START_TEST(refuses_names_that_are_not_there_or_there_twice)
+{
+    static char bad[][2][NAME] = {
+        {"i", "x"}, {"f", "f"}, {"i", "all"}, {"tanh", "i"}, {"", "i"}};
+    for (size_t i = 0; i < 5; i++) {
+        struct selection s;
+        struct err err = {0};
+        ck_assert_int_eq(choose_names(&s, bad[i], 2, &err), ERR_INPUT);
+        ck_assert_str_eq(err.param, "signals");
+        ck_assert_ptr_null(s.at);
+    }
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {nothing_given_means_all, last_means_one,
+    const TTest *const tests[] = {nothing_given_means_all,
+                                  last_means_one,
                                   a_list_keeps_its_order_and_counts_from_the_end,
                                   refuses_what_is_not_there_and_what_is_there_twice,
+                                  names_are_chosen_like_indexes,
+                                  refuses_names_that_are_not_there_or_there_twice,
                                   NULL};
     return suite_run("api_selection", tests, 30);
 }

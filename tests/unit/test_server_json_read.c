@@ -24,10 +24,19 @@ struct forms {
     struct json_prompts prompt;
     struct json_number_map bias;
     bool usage;
+    struct json_ints units;
+    int64_t top;
 };
 
 static const struct json_field OPTIONS[] = {
     {.name = "usage", .type = JSON_FIELD_BOOL, .offset = offsetof(struct forms, usage)},
+};
+static const struct json_field TOP[] = {
+    {.name = "top",
+     .type = JSON_FIELD_INT,
+     .offset = offsetof(struct forms, top),
+     .required = true,
+     .max = 9},
 };
 static const struct json_field FORMS[] = {
     {.name = "stop",
@@ -46,6 +55,11 @@ static const struct json_field FORMS[] = {
      .max = 1,
      .most = 3},
     {.name = "options", .type = JSON_FIELD_OBJECT, .members = OPTIONS, .n_members = 1},
+    {.name = "units",
+     .type = JSON_FIELD_INTS_OR_OBJECT,
+     .offset = offsetof(struct forms, units),
+     .members = TOP,
+     .n_members = 1},
 };
 enum { N_FORMS = sizeof FORMS / sizeof FORMS[0] };
 
@@ -202,6 +216,28 @@ START_TEST(fields_of_several_forms_arrive)
     ck_assert_ptr_null(f.bias.at);
     json_read_done(FORMS, N_FORMS, &f);
     ck_assert_ptr_null(f.prompt.at);
+}
+END_TEST
+
+START_TEST(integers_or_an_object_arrive)
+{
+    struct forms f;
+    struct err err;
+    ck_assert_int_eq(read_forms("{\"units\":[7,-1]}", &f, &err), ERR_OK);
+    ck_assert(f.units.n == 2 && f.units.at[1] == -1);
+    json_read_done(FORMS, N_FORMS, &f);
+    ck_assert_int_eq(read_forms("{\"units\":\"all\"}", &f, &err), ERR_OK);
+    ck_assert(f.units.all && !f.units.at);
+    json_read_done(FORMS, N_FORMS, &f);
+    ck_assert_int_eq(read_forms("{\"units\":{\"top\":5}}", &f, &err), ERR_OK);
+    ck_assert(!f.units.all && !f.units.at && f.top == 5);
+    json_read_done(FORMS, N_FORMS, &f);
+    refused_form("{\"units\":5}", ERR_FORMAT, "units");
+    refused_form("{\"units\":\"some\"}", ERR_FORMAT, "units");
+    refused_form("{\"units\":{\"pot\":5}}", ERR_FORMAT, "units.pot");
+    refused_form("{\"units\":{\"top\":10}}", ERR_INPUT, "units.top");
+    refused_form("{\"units\":{\"top\":null}}", ERR_FORMAT, "units.top");
+    refused_form("{\"units\":{}}", ERR_FORMAT, "units.top");
 }
 END_TEST
 
@@ -447,6 +483,7 @@ int main(void)
     const TTest *const tests[] = {all_types_arrive,
                                   absent_and_null_fields_keep_their_defaults,
                                   fields_of_several_forms_arrive,
+                                  integers_or_an_object_arrive,
                                   refuses_forms_by_their_path,
                                   refuses_what_is_not_a_json_object,
                                   refuses_raw_nul_bytes,
