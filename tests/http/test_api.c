@@ -230,6 +230,21 @@ START_TEST(too_many_values_are_refused_before_computing)
 }
 END_TEST
 
+START_TEST(inspection_can_be_switched_off)
+{
+    struct daemon d;
+    const char *const args[] = {"--inspect=off", NULL};
+    static const char body[] = "{\"model\":\"tiny-bert\",\"text\":\"great\"}";
+    daemon_start(&d, args);
+    json_decref(ask_json(d.port, "POST", "/v1/attention", body, 404));
+    json_decref(ask_json(d.port, "POST", "/v1/sentiment", body, 200));
+    json_t *told = ask_json(d.port, "GET", "/openapi.json", NULL, 200);
+    ck_assert_ptr_null(json_object_get(at(told, "paths"), "/v1/attention"));
+    json_decref(told);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
 START_TEST(models_are_listed)
 {
     struct daemon d;
@@ -401,9 +416,9 @@ START_TEST(openapi_paths_answer)
         bool post = json_object_get(path, "post") != NULL;
         char concrete[200];
         const char *brace = strchr(name, '{');
-        snprintf(concrete, sizeof concrete, "%.*s%s",
+        snprintf(concrete, sizeof concrete, "%.*s%s%s",
                  brace ? (int)(brace - name) : (int)strlen(name), name,
-                 brace ? "tiny-bert" : "");
+                 brace ? "tiny-bert" : "", brace ? strchr(brace, '}') + 1 : "");
         struct reply r;
         ask(d.port, post ? "POST" : "GET", concrete, post ? "{}" : NULL, &r);
         ck_assert_msg(r.status == (post ? 400 : 200), "%s: %d", concrete, r.status);
@@ -459,6 +474,7 @@ int main(void)
                                   selected_heads_are_slices_of_the_whole,
                                   a_pooled_lstm_has_a_map_too,
                                   too_many_values_are_refused_before_computing,
+                                  inspection_can_be_switched_off,
                                   models_are_listed,
                                   weights_are_held_as_asked_for,
                                   masked_and_bare_models_and_pairs_are_served,

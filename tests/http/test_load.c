@@ -219,6 +219,46 @@ static bool queue_reaches(const struct daemon *d, int jobs)
     return metric_reaches(d, "seqd_queue_depth", jobs);
 }
 
+/* The only worker is busy; in its pauses it runs what is shorter, but no inspections. */
+START_TEST(inspections_queue_by_themselves_and_hold_nobody_up)
+{
+    struct daemon d;
+    const char *const args[] = {
+        "--workers=1",       "--max-tokens=10000000", "--max-body-bytes=100000000",
+        "--inspect-queue=2", "--stop-timeout-ms=0",   NULL};
+    static const char look[] = "{\"model\":\"tiny-bert\",\"text\":\"a cat\"}";
+    daemon_start(&d, args);
+    char *body = long_request(8000000); /* for many seconds */
+    struct client busy, waiting[2];
+    client_open(&busy, d.port);
+    send_request(&busy, body);
+    ck_assert(metric_reaches(&d, "seqd_batch_size_count", 1));
+    for (int i = 0; i < 2; i++) {
+        client_open(&waiting[i], d.port);
+        client_sendf(&waiting[i],
+                     "POST /v1/attention HTTP/1.1\r\nHost: x\r\nContent-Length: "
+                     "%zu\r\n\r\n%s",
+                     strlen(look), look);
+        ck_assert(queue_reaches(&d, i + 1));
+    }
+    json_t *refused = ask_json(d.port, "POST", "/v1/attention", look, 429);
+    ck_assert_str_eq(error_field(refused, "code"), "queue_full");
+    json_decref(refused);
+    json_decref(ask_json(d.port, "POST", "/v1/sentiment", look, 200));
+    ck_assert(queue_reaches(&d, 2)); /* they wait on */
+    client_close(&busy);             /* which gives it up */
+    for (int i = 0; i < 2; i++) {
+        struct reply r;
+        client_read(&waiting[i], &r, false, 60000);
+        ck_assert_int_eq(r.status, 200);
+        reply_done(&r);
+        client_close(&waiting[i]);
+    }
+    free(body);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
 START_TEST(clients_that_leave_are_dropped_from_the_queue)
 {
     struct daemon d;
@@ -338,6 +378,7 @@ int main(void)
     const TTest *const tests[] = {
         sixty_four_clients_each_get_their_own_answer,
         a_full_queue_says_so_at_once,
+        inspections_queue_by_themselves_and_hold_nobody_up,
         clients_that_leave_are_dropped_from_the_queue,
         a_stop_loses_nothing_that_was_accepted,
         a_running_computation_is_given_up_when_the_stop_has_no_more_time,
