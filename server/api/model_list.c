@@ -11,6 +11,7 @@ static const struct {
 } TASKS[] = {{"next-word", SEQ_NEXT_WORD, false},
              {"sentiment", SEQ_CLASSIFY, false},
              {"attention", SEQ_ATTENTION, true},
+             {"states", SEQ_INSPECT, true},
              {"importance", SEQ_IMPORTANCE, true}};
 enum { N_TASKS = sizeof TASKS / sizeof *TASKS };
 
@@ -34,7 +35,7 @@ static const struct doc_shape MODEL[] = {
     {"architecture", DOC_STRING, .help = "As its config.json says"},
     {"family", DOC_STRING, .help = "lstm, gru, rnn, or its model_type: gpt2, bert, ..."},
     {"tasks", DOC_STRINGS,
-     .help = "What it serves: next-word, sentiment, attention, importance"},
+     .help = "What it serves: next-word, sentiment, attention, states, importance"},
     {"default_for", DOC_STRINGS, .help = "Of these, where requests naming no model go"},
     {"parameters", DOC_INTEGER, .help = "How many weights"},
     {"context", DOC_INTEGER, .nullable = true,

@@ -8,6 +8,7 @@
 #include "server/api/page.h"
 #include "server/api/probes.h"
 #include "server/api/sentiment.h"
+#include "server/api/states.h"
 #include "server/server.h"
 
 /* The one table of routes; those that look inside models come last. */
@@ -35,6 +36,8 @@ static const struct route ROUTES[] = {
     {"GET", "/web/{file}", page_file_handle, NULL, false, NULL, false},
     {"POST", "/v1/attention", attention_handle, "Attention maps of a text", false,
      &attention_doc, true},
+    {"POST", "/v1/states", states_handle,
+     "Gates, states and hidden rows of a text, step by step", false, &states_doc, true},
     {"POST", "/v1/importance", importance_handle,
      "What the answer owes to each word of a text", false, &importance_doc, true},
     {"POST", "/v1/models/{model}:explain", explain_handle,
