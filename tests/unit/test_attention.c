@@ -307,6 +307,45 @@ START_TEST(the_trace_sees_every_row_and_changes_nothing)
 }
 END_TEST
 
+/* The weights of one head of one text. */
+struct rows {
+    float p[8][8]; /* query, key */
+};
+
+static void note_row(void *arg, size_t seq, size_t layer, size_t head, size_t query,
+                     size_t n_keys, const float *p)
+{
+    struct rows *rows = arg;
+    ck_assert_uint_eq(seq + layer + head, 0);
+    memcpy(rows->p[query], p, n_keys * sizeof *p);
+}
+
+/* Without a query all keys that are seen weigh alike; a score of ln 3 weighs three times
+ * as much as one of 0. */
+START_TEST(weights_worked_out_by_hand)
+{
+    enum { T = 5, E = 8 };
+    static const struct shape SHAPE = {1, 1, E, true, false, 0};
+    struct run r = run_new(variant(_i), &SHAPE, (const size_t[]){T}, 1);
+    struct rows rows;
+    struct trace trace = {.arg = &rows, .attention = note_row};
+    for (size_t t = 0; t < T; t++)
+        memset(r.qkv + t * row_floats(&SHAPE), 0, E * sizeof *r.qkv);
+    free(at_once(&r, &trace));
+    for (size_t q = 0; q < T; q++)
+        for (size_t k = 0; k <= q; k++)
+            ck_assert_float_eq_tol(rows.p[q][k], 1 / (float)(q + 1), 1e-6f);
+    memset(r.qkv, 0, 2 * row_floats(&SHAPE) * sizeof *r.qkv);
+    r.qkv[E] = 1;                                          /* key 0 */
+    r.qkv[row_floats(&SHAPE)] = logf(3) * sqrtf((float)E); /* query 1 */
+    free(at_once(&r, &trace));
+    ck_assert_float_eq_tol(rows.p[0][0], 1, 1e-6f);
+    ck_assert_float_eq_tol(rows.p[1][0], 0.75f, 1e-6f);
+    ck_assert_float_eq_tol(rows.p[1][1], 0.25f, 1e-6f);
+    run_free(&r);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("attention");
@@ -316,6 +355,7 @@ int main(void)
         n++;
     tcase_set_timeout(each, 120);
     tcase_add_loop_test(each, outputs_equal_sums_in_double, 0, n);
+    tcase_add_loop_test(each, weights_worked_out_by_hand, 0, n);
     tcase_add_loop_test(each, a_row_is_the_same_alone_and_in_a_batch, 0, n);
     tcase_add_loop_test(each, cached_rows_equal_those_of_one_pass, 0, n);
     tcase_add_loop_test(each, the_trace_sees_every_row_and_changes_nothing, 0, n);
