@@ -67,21 +67,19 @@ void states_capture_done(struct states_capture *c)
 
 /* ---- figures --------------------------------------------------------------------- */
 
-static void count_value(struct states_unit *u, size_t n, double x, double before)
-{
-    double d = x - u->mean;
-    u->mean += d / (double)n;
-    u->m2 += d * (x - u->mean);
-    u->abs += fabs(x);
-    u->delta += n > 1 ? fabs(x - before) : 0;
-}
-
 /* h [H] of the next step that is read. */
 static void count_values(struct states_cell *cell, size_t H, const float *h)
 {
-    cell->n++;
-    for (size_t u = 0; u < H; u++)
-        count_value(&cell->unit[u], cell->n, h[u], cell->before[u]);
+    double share = 1 / (double)++cell->n;
+    const float *before = cell->n > 1 ? cell->before : h;
+    for (size_t i = 0; i < H; i++) {
+        struct states_unit *u = &cell->unit[i];
+        double x = h[i], d = x - u->mean;
+        u->mean += d * share;
+        u->m2 += d * (x - u->mean);
+        u->abs += fabs(x);
+        u->delta += fabs(x - before[i]);
+    }
     memcpy(cell->before, h, H * sizeof *h);
 }
 
@@ -115,6 +113,20 @@ static void count_gate(struct states_cell *cell, size_t H, size_t g, bool keeps,
     }
 }
 
+/* One step of a cell: at[i] [H] is signal i, the last of them what figures are of. */
+static void count_step(const struct states_capture *c, struct states_cell *cell,
+                       size_t step, const float *const *at)
+{
+    const struct states_plan *p = c->plan;
+    size_t H = p->info->state_width;
+    const float *h = at[p->info->n_signals - 1];
+    count_values(cell, H, h);
+    for (size_t g = 0; g < p->n_gates; g++)
+        count_gate(cell, H, g, p->info->signals[p->gate[g]].keeps, at[p->gate[g]]);
+    if (c->output)
+        count_output(cell, H, h, c->output[step]);
+}
+
 /* How `u` goes with the output, -1 to 1; NAN where one of them stands still. */
 static double correlation(const struct states_cell *cell, const struct states_unit *u)
 {
@@ -141,23 +153,16 @@ static void take_row(const struct states_plan *p, const float *from, float *to)
             to[u] = from[p->units.at[u]];
 }
 
-/* One layer and direction at one step: at[i] [H] is signal i, the last of them the state
- * that figures are about. */
 static void take_step(struct states_capture *c, size_t layer, size_t direction,
                       size_t step, const float *const *at)
 {
     const struct states_plan *p = c->plan;
     long l = p->layers.place[layer], d = p->directions.place[direction];
-    size_t H = p->info->state_width;
     if (l == SELECTION_NONE || d == SELECTION_NONE)
         return;
     struct states_cell *cell = &c->cells[(size_t)l * p->directions.n + (size_t)d];
-    const float *h = at[p->info->n_signals - 1];
-    count_values(cell, H, h);
-    for (size_t g = 0; g < p->n_gates; g++)
-        count_gate(cell, H, g, p->info->signals[p->gate[g]].keeps, at[p->gate[g]]);
-    if (c->output)
-        count_output(cell, H, h, c->output[step]);
+    if (p->ask->stats || p->ranked)
+        count_step(c, cell, step, at);
     if (p->steps.place[step] == SELECTION_NONE)
         return;
     for (size_t i = 0; i < p->signals.n; i++)

@@ -1,8 +1,8 @@
 /* States_capture: the sink that takes down what a plan asks for while the pass goes by:
  * values of the chosen signals, layers, directions and steps, running figures of every
- * unit, and what the output layer says of the plan's rows. Memory is what
- * states_plan_floats says, and some 100 bytes for each unit of a chosen layer and
- * direction. One owner, on the thread that computes. */
+ * unit (for stats and rankings), and what the output layer says of the plan's rows.
+ * Memory is what states_plan_floats says, and some 100 bytes for each unit of a chosen
+ * layer and direction. One owner, on the thread that computes. */
 #ifndef SERVER_API_STATES_CAPTURE_H
 #define SERVER_API_STATES_CAPTURE_H
 

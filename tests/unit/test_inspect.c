@@ -76,10 +76,24 @@ static void see_row(void *arg, size_t i, double total, const float *logits)
     memcpy(r->logits[i], logits, r->V * sizeof *logits);
 }
 
-/* The logits behind each token, fed one by one. */
-static void check_answers(const char *model)
+static struct fixture open_as(const char *model, const char *precision)
 {
-    struct fixture f = open_fixture(model, NULL);
+    struct fixture f = {0};
+    char dir[200];
+    const struct seq_load_options options = {.precision = precision};
+    snprintf(dir, sizeof dir, "tests/fixtures/models/%s", model);
+    ck_assert_int_eq(seq_model_load(dir, &options, &f.m, &f.err), ERR_OK);
+    ck_assert_int_eq(seq_worker_new(NULL, &f.w, &f.err), ERR_OK);
+    return f;
+}
+
+static const char *const PRECISIONS[] = {"f32", "bf16", "int8"};
+enum { N_PRECISIONS = sizeof PRECISIONS / sizeof *PRECISIONS };
+
+/* The logits behind each token, fed one by one. */
+static void check_answers(const char *model, const char *precision)
+{
+    struct fixture f = open_as(model, precision);
     const struct seq_info *info = seq_model_info(f.m);
     struct seq_tokens t = tokenize(&f, SEQ_NEXT_TOKEN, TEXT);
     static struct rows r;
@@ -113,23 +127,27 @@ static void check_answers(const char *model)
 
 START_TEST(the_last_layers_rows_are_the_models_answers_bit_for_bit)
 {
-    check_answers("tiny-lstm");
-    check_answers("tiny-gpt2");
-    check_answers("tiny-llama");
+    for (size_t i = 0; i < N_PRECISIONS; i++) {
+        check_answers("tiny-lstm", PRECISIONS[i]);
+        check_answers("tiny-gpt2", PRECISIONS[i]);
+        check_answers("tiny-llama", PRECISIONS[i]);
+    }
 }
 END_TEST
 
 /* A masked model answers at its mask; there the last row is that answer. */
-START_TEST(a_masked_models_row_is_its_answer)
+static void check_masked(const char *precision)
 {
-    struct fixture f = open_fixture("tiny-bert-mlm", NULL);
+    struct fixture f = open_as("tiny-bert-mlm", precision);
     const struct seq_info *info = seq_model_info(f.m);
     struct seq_tokens t = tokenize(&f, SEQ_NEXT_TOKEN, "the [MASK] sat");
     static struct rows r;
     static struct seq_next_result next;
     size_t mask = 0, best = 0;
-    while (!t.at[mask].special || mask == 0)
-        mask++;
+    for (size_t i = 0, n; i < t.n; i++)
+        if (strncmp(seq_piece(f.m, t.at[i].id, &n), info->mask_token, n) == 0)
+            mask = i;
+    ck_assert_uint_eq(mask, 2);
     const struct seq_row rows[] = {{0, mask}, {info->n_layers, mask}};
     const struct seq_sink sink = {
         .arg = &r, .rows = rows, .n_rows = 2, .logits = see_row};
@@ -142,9 +160,19 @@ START_TEST(a_masked_models_row_is_its_answer)
         if (r.logits[1][v] > r.logits[1][best])
             best = v;
     ck_assert_int_eq(next.at[0].tokens[0], (int)best);
+    double total = 0;
+    for (size_t v = 0; v < info->vocab; v++)
+        total += exp((double)r.logits[1][v]);
+    ck_assert_double_eq_tol(next.at[0].logprob, r.logits[1][best] - log(total), 1e-6);
     ck_assert_mem_ne(r.logits[0], r.logits[1], info->vocab * sizeof(float));
     seq_tokens_done(&t);
     close_fixture(&f);
+}
+
+START_TEST(a_masked_models_row_is_its_answer)
+{
+    for (size_t i = 0; i < N_PRECISIONS; i++)
+        check_masked(PRECISIONS[i]);
 }
 END_TEST
 
