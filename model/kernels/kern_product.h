@@ -25,6 +25,7 @@ enum {
     SHORT_ROWS = 3,            /* tiles up to here are bound by memory */
     DISTANCE = 64,             /* lines: how far ahead those fetch */
     STRIDE = 4,                /* lines: of so many those fetch one */
+    LEAD = 192,                /* lines of all panels that other tiles are ahead */
     BURST = 4,                 /* lines of a tall tile that fetch some at once */
     BLOCK_FLOATS = 64 * 1024,  /* of x, for one block of rows, */
     MIN_BLOCK = 4 * TILE_ROWS, /* but that many rows at least */
@@ -46,9 +47,9 @@ static ALWAYS_INLINE void finish(const struct product *p, size_t row, size_t col
  * way. */
 struct spot {
     size_t row, column;
-    bool all;         /* it fetches the panels behind its own, */
-    bool last;        /* unless there are none; */
-    const char *next; /* or its part of them, so many lines from here on */
+    bool leads;       /* nobody has fetched its panels: it does so a little ahead, and */
+    bool last;        /* the start of the panels behind them, unless it is the last; */
+    const char *next; /* others fetch so many lines from here on */
     size_t next_lines;
 };
 
@@ -119,29 +120,40 @@ static ALWAYS_INLINE void tile_lines(struct reading *from, size_t lines, size_t 
     }
 }
 
-/* Short tiles wait for memory: they fetch DISTANCE lines ahead, near the end of the
- * panels from those of the next tile. One line in STRIDE is enough to lead the hardware's
- * own prefetching across pages and panels, and costs little where weights are in a cache.
- */
+/* A tile that fetches its own weights, `distance` lines ahead, and near the end of the
+ * panels those of the next tile. */
+static ALWAYS_INLINE void leading_tile(struct reading *from, size_t lines,
+                                       size_t distance, const struct spot *s,
+                                       vec (*sum)[MAX_VECTORS], const struct form f)
+{
+    const size_t near = lines < distance ? lines : distance;
+    size_t ahead = near * LINE, some = lines - near;
+    for (int part = 0; part < 2; part++) { /* one loop keeps gcc's registers in place */
+        tile_lines(from, some, ahead, sum, f);
+        ahead = s->last ? 0 : ahead + (size_t)(f.panels - 1) * from->panel;
+        some = near;
+    }
+}
+
+/* Short tiles wait for memory. One line in STRIDE is enough to lead the hardware's own
+ * prefetching across pages and panels, and costs little where weights are in a cache. */
 static ALWAYS_INLINE void short_tile(struct reading *from, size_t lines,
                                      const struct spot *s, vec (*sum)[MAX_VECTORS],
                                      struct form f)
 {
-    const size_t ahead = lines < DISTANCE ? lines : DISTANCE;
-    const size_t jump = (size_t)(f.panels - 1) * from->panel;
     f.stride = STRIDE;
-    tile_lines(from, lines - ahead, ahead * LINE, sum, f);
-    tile_lines(from, ahead, s->last ? 0 : ahead * LINE + jump, sum, f);
+    leading_tile(from, lines, DISTANCE, s, sum, f);
 }
 
-/* Tall tiles leave the memory idle. One that fetches all does so line by line. */
+/* Tall tiles leave the memory idle. One that leads fetches every line, others their part
+ * of the next panels in bursts. */
 static ALWAYS_INLINE void tall_tile(struct reading *from, size_t lines,
                                     const struct spot *s, vec (*sum)[MAX_VECTORS],
                                     struct form f)
 {
-    if (s->all) {
+    if (s->leads) {
         f.stride = 1;
-        tile_lines(from, lines, s->last ? 0 : (size_t)f.panels * from->panel, sum, f);
+        leading_tile(from, lines, LEAD / (size_t)f.panels, s, sum, f);
         return;
     }
     const size_t bursts = (lines + BURST - 1) / BURST;
@@ -197,18 +209,22 @@ static void activate(const struct product *p, const struct spot *s, size_t rows,
         p->act(n, p->y + r * p->ldy + s->column);
 }
 
-/* What tile t of `tiles` over the same panels fetches: of several panels its part in one
- * straight run. A single one is short of time, so the first tile fetches all of it. */
+/* What tile t of `tiles` over the same panels fetches. One that is alone leads, on into
+ * what the next call may read. Of several each takes its part of the next panels in one
+ * straight run; but the first panels of all have to be led. A single panel is short of
+ * time, so there the first tile always leads. */
 static void share_fetching(const struct matrix *w, const struct product *p,
                            struct spot *s, size_t panels, size_t t, size_t tiles)
 {
     size_t panel = kern_panel_bytes(w->precision, w->K), width = panels * PANEL;
-    bool more = p->last - s->column >= 2 * width;
-    s->all = tiles == 1 || panels == 1;
-    s->last = t > 0 || !more;
-    size_t lines = more ? panels * (panel / LINE) : 0, first = lines * t / tiles;
+    bool start = s->column == p->first, alone = tiles == 1 || panels == 1;
+    s->leads = t == 0 && (start || alone);
+    s->last = !alone || w->N - s->column < 2 * width;
+    bool more = !alone && !s->leads && p->last - s->column >= 2 * width;
+    size_t lines = more ? panels * (panel / LINE) : 0, parts = tiles - start;
+    size_t first = lines * (t - start) / (parts + !parts);
     s->next = (const char *)w->data + (s->column + width) / PANEL * panel + first * LINE;
-    s->next_lines = lines * (t + 1) / tiles - first;
+    s->next_lines = more ? lines * (t - start + 1) / parts - first : 0;
 }
 
 /* Rows first..last-1 in tiles of nearly equal height; the panels stay in the cache while
