@@ -1,16 +1,16 @@
 #include "server/api/importance_job.h"
 
-#include <stdio.h>
 #include <string.h>
 
+#include "server/api/size_guard.h"
 #include "server/clock.h"
-#include "server/errors.h"
 
 /* Tokens of one run. A text takes so many passes that it could hold up all others; in
  * parts it is one of them. Larger parts are hardly faster per token. */
 enum { PART_TOKENS = 512 };
 
-/* All passes together may read so many times as many tokens as a request may hold. */
+/* All passes together may read so many times as many tokens as a request may hold;
+ * refusals say it in words. */
 enum { TOKENS_FACTOR = 16 };
 
 enum seq_task importance_job_reads(const struct model *m)
@@ -20,44 +20,33 @@ enum seq_task importance_job_reads(const struct model *m)
 
 /* ---- limits ---------------------------------------------------------------------- */
 
-/* Always false; the reply says what is needed, what goes and what to change. */
-static bool refuse(struct importance_job *j, size_t i, const char *message, size_t needed,
-                   size_t limit)
-{
-    bool words = j->ask.unit == IMPORTANCE_WORD;
-    const struct problem_detail details[] = {
-        {"needed_values", NULL, needed},
-        {"limit", NULL, limit},
-        {"hint",
-         words ? "ask about a shorter text" : "ask about a shorter text, or words", 0}};
-    char param[ERR_PARAM_BYTES];
-    j->form->name(j, i, param);
-    reply_problem_details(&j->job.reply, PROBLEM_LIMIT, param, message, details, 3);
-    return false;
-}
-
 static bool check_units(struct importance_job *j, size_t i)
 {
-    char message[160];
+    bool words = j->ask.unit == IMPORTANCE_WORD;
+    char param[ERR_PARAM_BYTES];
+    j->form->name(j, i, param);
+    const struct size_guard guard = {.reply = &j->job.reply,
+                                     .param = param,
+                                     .json = IMPORTANCE_UNITS_MAX,
+                                     .things = words ? "words" : "tokens",
+                                     .option = "a pass each"};
     size_t n = importance_count(j->job.model->seq, &j->at[i].tokens, j->ask.unit);
-    if (n <= IMPORTANCE_UNITS_MAX)
-        return true;
-    snprintf(message, sizeof message,
-             "the text has %zu %s, each of which takes a pass; at most %d go", n,
-             j->ask.unit == IMPORTANCE_WORD ? "words" : "tokens", IMPORTANCE_UNITS_MAX);
-    return refuse(j, i, message, n, IMPORTANCE_UNITS_MAX);
+    return !size_guard_refuses(&guard, n, 1, "the text has",
+                               words ? "ask about a shorter text"
+                                     : "ask about a shorter text, or words");
 }
 
 static bool check_tokens(struct importance_job *j, size_t i)
 {
-    char message[160];
-    size_t most = TOKENS_FACTOR * (size_t)j->server->options->max_tokens;
-    if (j->left <= most)
-        return true;
-    snprintf(message, sizeof message,
-             "all passes would read %zu tokens, at most %zu go (%d times --max-tokens)",
-             j->left, most, TOKENS_FACTOR);
-    return refuse(j, i, message, j->left, most);
+    char param[ERR_PARAM_BYTES];
+    j->form->name(j, i, param);
+    const struct size_guard guard = {.reply = &j->job.reply,
+                                     .param = param,
+                                     .json = (size_t)j->server->options->max_tokens,
+                                     .things = "tokens",
+                                     .option = "16 times --max-tokens"};
+    return !size_guard_refuses(&guard, j->left, TOKENS_FACTOR, "all passes would read",
+                               "ask about a shorter text, or fewer");
 }
 
 /* ---- the first run --------------------------------------------------------------- */
