@@ -136,6 +136,8 @@ static const char *needed(const struct route_doc *doc)
 /* A value that no field of this type takes. */
 static const char *wrong(const struct json_field *field)
 {
+    if (field && field->type == JSON_FIELD_INTS_OR_OBJECT)
+        return "1";
     return field && (field->type == JSON_FIELD_NUMBER_MAP ||
                      field->type == JSON_FIELD_OBJECT)
                ? "[]"
@@ -286,6 +288,15 @@ START_TEST(replies_are_what_the_schemas_say)
     check_reply("importance", NULL, "{\"input_ids\":[5],\"model\":\"tiny-bilstm\"}");
     check_reply("explain", "/v1/models/tiny-bilstm:explain",
                 "{\"instances\":[\"a\",{\"text\":\"the cat\"}]}");
+    check_reply("states", NULL,
+                "{\"text\":\"the cat\",\"per_step\":{\"top_k\":2},\"units\":{\"by\":"
+                "\"corr_output\"}}");
+    check_reply("states", NULL,
+                "{\"text\":\"a\",\"model\":\"tiny-bilstm\",\"units\":[1],"
+                "\"per_step\":{\"top_k\":0}}");
+    check_reply("states", NULL,
+                "{\"text\":\"a\",\"model\":\"tiny-gpt2\",\"units\":\"all\","
+                "\"lens\":{\"top_k\":2}}");
     check_reply("models", NULL, NULL);
     check_reply("model", "/v1/models/tiny-lstm", NULL);
     check_reply("model", "/v1/models/tiny-bert", NULL);
