@@ -1,4 +1,4 @@
-# seqd: make run | test | bench | lint | format | san | tsan | docker | install | clean | help
+# seqd: make run | test | test-web | bench | lint | format | san | tsan | docker | install | clean | help
 # Objects live in build/$(FLAVOUR); a flavour is a set of flags (release, san, tsan).
 
 VERSION  := 0.1.0
@@ -43,7 +43,7 @@ SERVER_OBJ := $(SERVER_SRC:%.c=$B/%.o)
 PULL_OBJ   := $(PULL_SRC:%.c=$B/%.o) $(addprefix $B/server/hub/,repo.o settings.o cache.o) $B/server/buf.o
 TESTS      := $(UNIT_SRC:%.c=$B/%) $(HTTP_SRC:%.c=$B/%) tests/http/readme.sh
 
-.PHONY: all run test bench lint fuzz format san tsan docker install clean help packages tests evaluate parity test-real
+.PHONY: all run test test-web bench lint fuzz format san tsan docker install clean help packages tests evaluate parity test-real
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -53,6 +53,7 @@ help:
 	@echo 'make            build build/release/seqd'
 	@echo 'make run        install what is missing, build, serve the shipped models (ARGS=... for seqd)'
 	@echo 'make test       unit, golden and HTTP tests'
+	@echo 'make test-web   the page in Chromium (installs Chromium, Node and two npm packages)'
 	@echo 'make san tsan   the tests under ASan+UBSan; the threaded ones under TSan'
 	@echo 'make parity     the tokenizers against the reference library (opt-in: needs Python and the network)'
 	@echo 'make test-real  real weights against transformers (opt-in: needs Python and the network)'
@@ -127,6 +128,11 @@ tests: $(TESTS) $B/seqd $B/seqd-pull
 test: packages
 	@$(MAKE) -s -j$(JOBS) tests
 	@sh tests/run.sh $B $(TESTS)
+
+# The page in a browser; build/web keeps screenshots and figures.
+test-web: packages
+	@$(MAKE) -s -j$(JOBS) $B/seqd
+	@sh tests/web/run.sh $B
 
 san: packages
 	@$(MAKE) -s -j$(JOBS) FLAVOUR=san CFLAGS='-O1 -g' tests
