@@ -462,6 +462,13 @@ static size_t growth_of(const char *more, const char *ids)
     return peak_bytes() - before;
 }
 
+/* ThreadSanitizer keeps memory of its own for each byte that is used. */
+#ifdef __SANITIZE_THREAD__
+static const bool COUNTS_TRULY = false;
+#else
+static const bool COUNTS_TRULY = true;
+#endif
+
 /* All maps are 151 MB; those of a layer 12.6. */
 START_TEST(maps_of_512_tokens_take_the_memory_of_one_layer)
 {
@@ -472,6 +479,10 @@ START_TEST(maps_of_512_tokens_take_the_memory_of_one_layer)
     struct maker m;
     char ids[BODY_BYTES] = "", path[128];
     size_t n = 0;
+    if (!COUNTS_TRULY) {
+        printf("skipped: memory is not counted truly under ThreadSanitizer\n");
+        return;
+    }
     make_deep(&m);
     const char *dir = m.dir;
     api_start_with(&api, &dir, 1);
