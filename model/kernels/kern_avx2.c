@@ -52,8 +52,18 @@ static ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
+/* As assembly, for which the compiler needs no flag more. */
+static ALWAYS_INLINE vec from_f16(const __m128i *eight)
+{
+    vec out;
+    __asm__("vcvtph2ps %1, %0" : "=x"(out) : "m"(*eight));
+    return out;
+}
+
 static ALWAYS_INLINE vec vec_weights(const char *line, int v, enum part part)
 {
+    if (part == PART_F16)
+        return from_f16((const __m128i *)line + v);
     __m256i bits = _mm256_load_si256((const __m256i *)line + v);
     if (part == PART_LOWER)
         bits = _mm256_slli_epi32(bits, 16);
@@ -87,33 +97,37 @@ static size_t tile_panels(size_t rows, size_t left)
 
 static ALWAYS_INLINE void run_tile(const struct matrix *w, const struct product *p,
                                    const struct spot *s, size_t rows, size_t panels,
-                                   const bool half)
+                                   const enum line held)
 {
     switch (rows << 4 | panels) {
     /* clang-format off */
-    case 0x16: tile(w, p, s, 1, 6, half); break;
-    case 0x12: tile(w, p, s, 1, 2, half); break;
-    case 0x11: tile(w, p, s, 1, 1, half); break;
-    case 0x23: tile(w, p, s, 2, 3, half); break;
-    case 0x22: tile(w, p, s, 2, 2, half); break;
-    case 0x21: tile(w, p, s, 2, 1, half); break;
-    case 0x32: tile(w, p, s, 3, 2, half); break;
-    case 0x31: tile(w, p, s, 3, 1, half); break;
-    case 0x41: tile(w, p, s, 4, 1, half); break;
-    case 0x51: tile(w, p, s, 5, 1, half); break;
-    case 0x61: tile(w, p, s, 6, 1, half); break;
+    case 0x16: tile(w, p, s, 1, 6, held); break;
+    case 0x12: tile(w, p, s, 1, 2, held); break;
+    case 0x11: tile(w, p, s, 1, 1, held); break;
+    case 0x23: tile(w, p, s, 2, 3, held); break;
+    case 0x22: tile(w, p, s, 2, 2, held); break;
+    case 0x21: tile(w, p, s, 2, 1, held); break;
+    case 0x32: tile(w, p, s, 3, 2, held); break;
+    case 0x31: tile(w, p, s, 3, 1, held); break;
+    case 0x41: tile(w, p, s, 4, 1, held); break;
+    case 0x51: tile(w, p, s, 5, 1, held); break;
+    case 0x61: tile(w, p, s, 6, 1, held); break;
         /* clang-format on */
     }
 }
 
-static void avx2_matmul(const struct matrix *w, const struct product *p)
+void kern_avx2_matmul(const struct matrix *w, const struct product *p)
 {
     switch (w->precision) {
     case PRECISION_F32:
         product_f32(w, p);
         break;
     case PRECISION_BF16:
+    case PRECISION_FILE_BF16:
         product_bf16(w, p);
+        break;
+    case PRECISION_FILE_F16:
+        product_f16(w, p);
         break;
     case PRECISION_INT8: /* matmul_int8 */
         break;
@@ -502,7 +516,7 @@ void kern_avx2_fill(struct kernels *k)
                           .matrix_bytes = kern_panels_bytes,
                           .pack = kern_panels_pack,
                           .row = kern_panels_row,
-                          .matmul = avx2_matmul,
+                          .matmul = kern_avx2_matmul,
                           .weigh = avx2_weigh,
                           .layer_norm = avx2_layer_norm,
                           .rms_norm = avx2_rms_norm,

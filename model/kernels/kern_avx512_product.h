@@ -43,35 +43,35 @@ static size_t tile_panels(size_t rows, size_t left)
 
 static ALWAYS_INLINE void run_tile(const struct matrix *w, const struct product *p,
                                    const struct spot *s, size_t rows, size_t panels,
-                                   const bool half)
+                                   const enum line held)
 {
     switch (rows << 4 | panels) {
     /* clang-format off */
-    case 0x14: tile(w, p, s, 1, 4, half); break;
-    case 0x12: tile(w, p, s, 1, 2, half); break;
-    case 0x11: tile(w, p, s, 1, 1, half); break;
-    case 0x24: tile(w, p, s, 2, 4, half); break;
-    case 0x22: tile(w, p, s, 2, 2, half); break;
-    case 0x21: tile(w, p, s, 2, 1, half); break;
-    case 0x34: tile(w, p, s, 3, 4, half); break;
-    case 0x32: tile(w, p, s, 3, 2, half); break;
-    case 0x31: tile(w, p, s, 3, 1, half); break;
-    case 0x44: tile(w, p, s, 4, 4, half); break;
-    case 0x42: tile(w, p, s, 4, 2, half); break;
-    case 0x41: tile(w, p, s, 4, 1, half); break;
-    case 0x54: tile(w, p, s, 5, 4, half); break;
-    case 0x52: tile(w, p, s, 5, 2, half); break;
-    case 0x51: tile(w, p, s, 5, 1, half); break;
-    case 0x64: tile(w, p, s, 6, 4, half); break;
-    case 0x62: tile(w, p, s, 6, 2, half); break;
-    case 0x61: tile(w, p, s, 6, 1, half); break;
-    case 0x63: tile(w, p, s, 6, 3, half); break;
-    case 0x73: tile(w, p, s, 7, 3, half); break;
-    case 0x72: tile(w, p, s, 7, 2, half); break;
-    case 0x71: tile(w, p, s, 7, 1, half); break;
-    case 0x83: tile(w, p, s, 8, 3, half); break;
-    case 0x82: tile(w, p, s, 8, 2, half); break;
-    case 0x81: tile(w, p, s, 8, 1, half); break;
+    case 0x14: tile(w, p, s, 1, 4, held); break;
+    case 0x12: tile(w, p, s, 1, 2, held); break;
+    case 0x11: tile(w, p, s, 1, 1, held); break;
+    case 0x24: tile(w, p, s, 2, 4, held); break;
+    case 0x22: tile(w, p, s, 2, 2, held); break;
+    case 0x21: tile(w, p, s, 2, 1, held); break;
+    case 0x34: tile(w, p, s, 3, 4, held); break;
+    case 0x32: tile(w, p, s, 3, 2, held); break;
+    case 0x31: tile(w, p, s, 3, 1, held); break;
+    case 0x44: tile(w, p, s, 4, 4, held); break;
+    case 0x42: tile(w, p, s, 4, 2, held); break;
+    case 0x41: tile(w, p, s, 4, 1, held); break;
+    case 0x54: tile(w, p, s, 5, 4, held); break;
+    case 0x52: tile(w, p, s, 5, 2, held); break;
+    case 0x51: tile(w, p, s, 5, 1, held); break;
+    case 0x64: tile(w, p, s, 6, 4, held); break;
+    case 0x62: tile(w, p, s, 6, 2, held); break;
+    case 0x61: tile(w, p, s, 6, 1, held); break;
+    case 0x63: tile(w, p, s, 6, 3, held); break;
+    case 0x73: tile(w, p, s, 7, 3, held); break;
+    case 0x72: tile(w, p, s, 7, 2, held); break;
+    case 0x71: tile(w, p, s, 7, 1, held); break;
+    case 0x83: tile(w, p, s, 8, 3, held); break;
+    case 0x82: tile(w, p, s, 8, 2, held); break;
+    case 0x81: tile(w, p, s, 8, 1, held); break;
         /* clang-format on */
     }
 }

@@ -99,7 +99,7 @@ static size_t blas_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
     if (precision == PRECISION_INT8)
         return kern_int8_bytes(N, K);
-    size_t size = precision == PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float);
+    size_t size = kern_is_half(precision) ? sizeof(uint16_t) : sizeof(float);
     size_t columns, bytes;
     if (K > INT32_MAX || __builtin_add_overflow(N, COLUMNS - 1, &columns))
         return 0;
@@ -124,12 +124,13 @@ static void store_row(const struct product *p, size_t row, size_t first, size_t 
         p->act(last - first, y + first);
 }
 
-/* out [COLUMNS,STEP] = `step` columns of bf16 w [COLUMNS,ldw] as floats. */
-static void expand(const uint16_t *w, size_t ldw, size_t step, float *out)
+/* out [COLUMNS,STEP] = `step` columns of w [COLUMNS,ldw], 16 bits each, as floats. */
+static void expand(enum precision precision, const uint16_t *w, size_t ldw, size_t step,
+                   float *out)
 {
     for (size_t n = 0; n < COLUMNS; n++)
         for (size_t k = 0; k < step; k++)
-            out[n * STEP + k] = kern_bf16_value(w[n * ldw + k]);
+            out[n * STEP + k] = kern_half_value(precision, w[n * ldw + k]);
 }
 
 /* `rows` <= ROWS rows from `row` on, columns first..last-1 of one block. */
@@ -142,8 +143,9 @@ static void block_rows(const struct matrix *w, const struct product *p, size_t r
         size_t step = w->K - k < STEP ? w->K - k : STEP;
         for (size_t r = 0; r < rows; r++)
             memcpy(x + r * STEP, p->x + (row + r) * p->ldx + k, step * sizeof(float));
-        if (w->precision == PRECISION_BF16) {
-            expand((uint16_t *)w->data + start + k, w->K, step, floats);
+        if (kern_is_half(w->precision)) {
+            const uint16_t *halves = (const uint16_t *)w->data + start + k;
+            expand(w->precision, halves, w->K, step, floats);
             block_product(x, floats, STEP, step, k > 0, sum);
         } else
             block_product(x, (float *)w->data + start + k, w->K, step, k > 0, sum);

@@ -4,8 +4,8 @@
  * Such a file defines before: vec, its vector type (without it this header is empty), and
  * VECTORS, how many of them hold one panel of 16 columns, and TILE_ROWS, the most rows
  * of a tile; after: the functions that are only declared here, which all end up inside
- * the loops of tile(). f32 and bf16 share those loops: a bf16 weight is made a float in a
- * register, by a shift or a mask, and multiplied as such. Each element of y is one chain
+ * the loops of tile(). f32, bf16 and f16 share those loops: a weight of 16 bits is made a
+ * float in a register and multiplied as such. Each element of y is one chain
  * of FMAs over k, then bias, then the old y: the tile that happens to hold it changes
  * nothing. One row gets its instruction-level parallelism from more columns at a time,
  * never from cutting k. */
@@ -31,11 +31,13 @@ enum {
     MIN_BLOCK = 4 * TILE_ROWS, /* but that many rows at least */
 };
 
-/* What 64 bytes of a panel hold: a float for each column, or two bf16 of which the lower
- * half of 32 bits belongs to an even k and the upper half to the k after it. */
-enum part { PART_WHOLE, PART_LOWER, PART_UPPER };
+/* What a line of a panel holds: a float for each column; two bf16 of which the lower half
+ * of 32 bits belongs to an even k and the upper half to the k after it; or the f16 of an
+ * even k and behind them those of the k after it. And which of it is asked for. */
+enum line { LINE_F32, LINE_BF16, LINE_F16 };
+enum part { PART_WHOLE, PART_LOWER, PART_UPPER, PART_F16 };
 
-/* All entries x; a*b+c; vector v of a line as floats. */
+/* All entries x; a*b+c; vector v of a line, or of half a line of f16, as floats. */
 static ALWAYS_INLINE vec vec_set(float x);
 static ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c);
 static ALWAYS_INLINE vec vec_weights(const char *line, int v, enum part part);
@@ -66,12 +68,12 @@ struct reading {
 static size_t tile_panels(size_t rows, size_t left);
 static ALWAYS_INLINE void run_tile(const struct matrix *w, const struct product *p,
                                    const struct spot *s, size_t rows, size_t panels,
-                                   const bool half);
+                                   const enum line held);
 
 /* What is constant in the loops of a tile. */
 struct form {
     int rows, panels;
-    bool half;
+    enum line held;
     size_t stride; /* tile_lines */
 };
 
@@ -104,19 +106,37 @@ static ALWAYS_INLINE void tile_step(struct reading *from, const enum part part,
     from->x++;
 }
 
+static ALWAYS_INLINE enum part first_part(const enum line held)
+{
+    return held == LINE_F32 ? PART_WHOLE : held == LINE_BF16 ? PART_LOWER : PART_F16;
+}
+
+/* Between two steps of one turn: without this gcc moves sums around through memory. */
+static ALWAYS_INLINE void stay(vec (*sum)[MAX_VECTORS], const struct form f)
+{
+#pragma GCC unroll 8
+    for (int r = 0; r < f.rows; r++)
+#pragma GCC unroll 12
+        for (int v = 0; v < f.panels * VECTORS; v++)
+            __asm__("" : "+v"(sum[r][v]));
+}
+
 /* The steps of `lines` lines of each panel, of which one in `stride` fetches what lies
  * `ahead` bytes further on; 0: none does. */
 static ALWAYS_INLINE void tile_lines(struct reading *from, size_t lines, size_t ahead,
                                      vec (*sum)[MAX_VECTORS], const struct form f)
 {
-    for (const char *end = from->at + lines * LINE; from->at < end; from->at += LINE) {
-        if (f.stride == 1 || (f.stride && (uintptr_t)from->at % (f.stride * LINE) == 0))
+    const size_t step = f.held == LINE_F16 ? LINE / 2 : LINE, every = f.stride * LINE;
+    for (const char *end = from->at + lines * LINE; from->at < end; from->at += step) {
+        if (f.stride && (every == step || (uintptr_t)from->at % every == 0))
 #pragma GCC unroll 6
             for (int v = 0; v < f.panels; v++)
                 _mm_prefetch(from->at + (size_t)v * from->panel + ahead, _MM_HINT_T1);
-        tile_step(from, f.half ? PART_LOWER : PART_WHOLE, sum, f.rows, f.panels);
-        if (f.half)
+        tile_step(from, first_part(f.held), sum, f.rows, f.panels);
+        if (f.held == LINE_BF16) {
+            stay(sum, f);
             tile_step(from, PART_UPPER, sum, f.rows, f.panels);
+        }
     }
 }
 
@@ -171,10 +191,10 @@ static ALWAYS_INLINE void tall_tile(struct reading *from, size_t lines,
  * live in registers. */
 static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
                                const struct spot *s, const int rows, const int panels,
-                               const bool half)
+                               const enum line held)
 {
-    const size_t lines = half ? w->K / 2 : w->K;
-    const struct form form = {rows, panels, half, 0};
+    const size_t lines = held == LINE_F32 ? w->K : w->K / 2;
+    const struct form form = {rows, panels, held, 0};
     struct reading from = {.x = p->x + s->row * p->ldx,
                            .ldx = p->ldx,
                            .panel = kern_panel_bytes(w->precision, w->K)};
@@ -189,8 +209,8 @@ static ALWAYS_INLINE void tile(const struct matrix *w, const struct product *p,
         short_tile(&from, lines, s, sum, form);
     else
         tall_tile(&from, lines, s, sum, form);
-    if (half && w->K % 2)
-        tile_step(&from, PART_LOWER, sum, rows, panels);
+    if (held != LINE_F32 && w->K % 2)
+        tile_step(&from, first_part(held), sum, rows, panels);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 12
@@ -230,7 +250,7 @@ static void share_fetching(const struct matrix *w, const struct product *p,
 /* Rows first..last-1 in tiles of nearly equal height; the panels stay in the cache while
  * all tiles use them. */
 static ALWAYS_INLINE void some_rows(const struct matrix *w, const struct product *p,
-                                    size_t first, size_t last, const bool half)
+                                    size_t first, size_t last, const enum line held)
 {
     size_t M = last - first, tiles = (M + TILE_ROWS - 1) / TILE_ROWS;
     size_t tallest = (M + tiles - 1) / tiles, panels;
@@ -241,7 +261,7 @@ static ALWAYS_INLINE void some_rows(const struct matrix *w, const struct product
         for (size_t t = 0; t < tiles; t++) {
             size_t rows = M / tiles + (t < M % tiles);
             share_fetching(w, p, &s, panels, t, tiles);
-            run_tile(w, p, &s, rows, panels, half);
+            run_tile(w, p, &s, rows, panels, held);
             if (p->act)
                 activate(p, &s, rows, panels);
             s.row += rows;
@@ -252,7 +272,7 @@ static ALWAYS_INLINE void some_rows(const struct matrix *w, const struct product
 /* Rows are taken in blocks of nearly equal height whose part of x stays in the
  * second-level cache. */
 static ALWAYS_INLINE void product(const struct matrix *w, const struct product *p,
-                                  const bool half)
+                                  const enum line held)
 {
     size_t block = BLOCK_FLOATS / (w->K + 1) / TILE_ROWS * TILE_ROWS;
     if (block < MIN_BLOCK)
@@ -261,17 +281,22 @@ static ALWAYS_INLINE void product(const struct matrix *w, const struct product *
     if (blocks > 0)
         block = (p->M + blocks - 1) / blocks;
     for (size_t row = 0; row < p->M; row += block)
-        some_rows(w, p, row, p->M - row < block ? p->M : row + block, half);
+        some_rows(w, p, row, p->M - row < block ? p->M : row + block, held);
 }
 
 static inline void product_f32(const struct matrix *w, const struct product *p)
 {
-    product(w, p, false);
+    product(w, p, LINE_F32);
 }
 
 static inline void product_bf16(const struct matrix *w, const struct product *p)
 {
-    product(w, p, true);
+    product(w, p, LINE_BF16);
+}
+
+static inline void product_f16(const struct matrix *w, const struct product *p)
+{
+    product(w, p, LINE_F16);
 }
 
 #endif

@@ -12,15 +12,15 @@ static size_t ref_matrix_bytes(enum precision precision, size_t N, size_t K)
 {
     if (precision == PRECISION_INT8)
         return kern_int8_bytes(N, K);
-    size_t size = precision == PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float), bytes;
+    size_t size = kern_is_half(precision) ? sizeof(uint16_t) : sizeof(float), bytes;
     if (__builtin_mul_overflow(N, K, &bytes) ||
         __builtin_mul_overflow(bytes, size, &bytes))
         return 0;
     return bytes;
 }
 
-/* data is W [N,K] as it stands, of float or of the upper halves of floats. */
-static void ref_pack(struct matrix *m, size_t first, size_t last, const float *w,
+/* data is W [N,K] as it stands, of floats or of 16 bits each. */
+static void ref_pack(struct matrix *m, size_t first, size_t last, const void *w,
                      bool transposed)
 {
     if (m->precision == PRECISION_INT8) {
@@ -29,19 +29,20 @@ static void ref_pack(struct matrix *m, size_t first, size_t last, const float *w
     }
     for (size_t n = first; n < last; n++)
         for (size_t k = 0; k < m->K; k++) {
-            float value = transposed ? w[k * (last - first) + n - first]
-                                     : w[(n - first) * m->K + k];
-            if (m->precision == PRECISION_BF16)
-                ((uint16_t *)m->data)[n * m->K + k] = kern_bf16(value);
+            size_t from =
+                transposed ? k * (last - first) + n - first : (n - first) * m->K + k;
+            if (kern_is_half(m->precision))
+                ((uint16_t *)m->data)[n * m->K + k] = kern_half(m->precision, w, from);
             else
-                ((float *)m->data)[n * m->K + k] = value;
+                ((float *)m->data)[n * m->K + k] = ((const float *)w)[from];
         }
 }
 
 static float weight(const struct matrix *m, size_t i)
 {
-    return m->precision == PRECISION_BF16 ? kern_bf16_value(((uint16_t *)m->data)[i])
-                                          : ((float *)m->data)[i];
+    return kern_is_half(m->precision)
+               ? kern_half_value(m->precision, ((uint16_t *)m->data)[i])
+               : ((float *)m->data)[i];
 }
 
 static void ref_row(const struct matrix *m, size_t n, float *out)

@@ -24,8 +24,18 @@ enum { KERNELS_STEP = 16, KERNELS_COLUMNS = 64 };
  * bf16 is the upper half of a float, rounded to nearest, ties to even: 8 significant
  * bits, |err| <= 2^-9 |w|, the range of f32. int8 is whole steps of a size that every row
  * of W has for itself: the largest |w[2j]| + |w[2j+1]| of the row is 127 of them, and
- * |err| half a step. */
-enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_INT8 };
+ * |err| half a step.
+ *
+ * The FILE_ ones are f32 that takes half the room: weights that a file holds as IEEE half
+ * precision or as bf16 stay as they stand there. Each is made a float, exactly, when it
+ * is multiplied, and no x is rounded: all results have the bits that f32 gives. */
+enum precision {
+    PRECISION_F32,
+    PRECISION_BF16,
+    PRECISION_INT8,
+    PRECISION_FILE_F16,
+    PRECISION_FILE_BF16
+};
 
 /* Most columns K of an int8 matrix: no sum wraps that far. */
 enum { KERNELS_INT8_K = 1 << 17 };
@@ -103,11 +113,12 @@ struct kernels {
     size_t (*matrix_bytes)(enum precision precision, size_t N, size_t K);
     /* Fills rows first..last-1 of m->data (allocated by the caller, zeroed) from w
      * [last-first,K], or from w [K,last-first] if transposed (GPT-2's Conv1D), so that a
-     * matrix can be packed piece by piece, by several threads. */
-    void (*pack)(struct matrix *m, size_t first, size_t last, const float *w,
+     * matrix can be packed piece by piece, by several threads. w holds floats, for the
+     * FILE_ precisions the 16 bits of each weight. */
+    void (*pack)(struct matrix *m, size_t first, size_t last, const void *w,
                  bool transposed);
-    /* out [K] = row n of W, as it is held: f32 exactly as it was packed, bf16 and int8
-     * rounded (embedding look-up from tied weights). */
+    /* out [K] = row n of W, as it is held: bf16 and int8 rounded, all else exactly as it
+     * was packed (embedding look-up from tied weights). */
     void (*row)(const struct matrix *m, size_t n, float *out);
 
     /* Error: k-term chain of float FMAs, |err| <= (K+2) * 2^-24 * (sum |x_k w_k| + |bias|

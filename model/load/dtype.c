@@ -118,6 +118,32 @@ static size_t first_bad(enum dtype d, const unsigned char *bytes, size_t n)
     return n;
 }
 
+/* Blocks again: no branch for each element. */
+static uint32_t has_bad(enum dtype d, const unsigned char *bytes)
+{
+    uint32_t in[BLOCK], bad = 0;
+    uint16_t halves[BLOCK], all_ones = d == DTYPE_F16 ? 0x7c00 : 0x7f80;
+    if (d == DTYPE_F32) {
+        memcpy(in, bytes, sizeof in);
+        for (int i = 0; i < BLOCK; i++)
+            bad |= is_not_finite(in[i]);
+        return bad;
+    }
+    memcpy(halves, bytes, sizeof halves);
+    for (int i = 0; i < BLOCK; i++)
+        bad |= (halves[i] & all_ones) == all_ones;
+    return bad;
+}
+
+size_t dtype_find_bad(enum dtype d, const unsigned char *bytes, size_t n)
+{
+    assert(dtype_is_float(d));
+    size_t width = dtype_bits(d) / 8, at = 0;
+    while (n - at >= BLOCK && !has_bad(d, bytes + at * width))
+        at += BLOCK;
+    return at + first_bad(d, bytes + at * width, n - at);
+}
+
 size_t dtype_to_float(enum dtype d, const unsigned char *bytes, size_t n, float *out)
 {
     assert(dtype_is_float(d));

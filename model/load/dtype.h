@@ -43,5 +43,7 @@ bool dtype_is_float(enum dtype d); /* F32, F16 or BF16: dtype_to_float takes it 
  * exact, denormals and -0 included. Returns the index of the first element that is NaN or
  * infinite, n if there is none; out is filled in any case. */
 size_t dtype_to_float(enum dtype d, const unsigned char *bytes, size_t n, float *out);
+/* The same index, and nothing converted. */
+size_t dtype_find_bad(enum dtype d, const unsigned char *bytes, size_t n);
 
 #endif

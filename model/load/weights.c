@@ -419,6 +419,47 @@ enum err_code weights_find(struct weights *w, const char *name, size_t rank,
     return code;
 }
 
+static enum err_code not_finite(const struct weights_tensor *e, size_t i, struct err *err)
+{
+    return err_set(err, ERR_FORMAT,
+                   "%.80s: tensor %.120s: element %zu is NaN or infinite", e->shard->name,
+                   e->tensor->name, i);
+}
+
+/* Elements first..first+n-1, n at least 1, as they stand in the file. */
+static enum err_code read_bytes(const struct weights_tensor *e, size_t first, size_t n,
+                                unsigned char *out, struct err *err)
+{
+    const struct safetensor *t = e->tensor;
+    size_t width = dtype_bits(t->dtype) / 8;
+    return file_read_part(&e->shard->file, e->shard->name, t->begin + first * width,
+                          n * width, out, err);
+}
+
+enum dtype weights_tensor_dtype(const struct weights_tensor *e)
+{
+    return e->tensor->dtype;
+}
+
+enum err_code weights_read_stored(const struct weights_tensor *e, size_t first, size_t n,
+                                  void *out, struct err *err)
+{
+    enum dtype dtype = e->tensor->dtype;
+    size_t width = dtype_bits(dtype) / 8, some;
+    unsigned char *to = out;
+    assert(first <= e->tensor->count && n <= e->tensor->count - first);
+    for (size_t at = first; n > 0; at += some, to += some * width, n -= some) {
+        some = n < CHUNK_BYTES / width ? n : CHUNK_BYTES / width;
+        enum err_code code = read_bytes(e, at, some, to, err);
+        if (code != ERR_OK)
+            return code;
+        size_t bad = dtype_find_bad(dtype, to, some);
+        if (bad < some)
+            return not_finite(e, at + bad, err);
+    }
+    return ERR_OK;
+}
+
 enum err_code weights_read(const struct weights_tensor *e, size_t first, size_t n,
                            float *out, struct err *err)
 {
@@ -428,16 +469,12 @@ enum err_code weights_read(const struct weights_tensor *e, size_t first, size_t 
     assert(first <= t->count && n <= t->count - first);
     for (size_t at = first; n > 0; at += some, out += some, n -= some) {
         some = n < sizeof chunk / width ? n : sizeof chunk / width;
-        enum err_code code =
-            file_read_part(&e->shard->file, e->shard->name, t->begin + at * width,
-                           some * width, chunk, err);
+        enum err_code code = read_bytes(e, at, some, chunk, err);
         if (code != ERR_OK)
             return code;
         size_t bad = dtype_to_float(t->dtype, chunk, some, out);
         if (bad < some)
-            return err_set(err, ERR_FORMAT,
-                           "%.80s: tensor %.120s: element %zu is NaN or infinite",
-                           e->shard->name, t->name, at + bad);
+            return not_finite(e, at + bad, err);
     }
     return ERR_OK;
 }

@@ -12,6 +12,7 @@
 
 #include "model/base/err.h"
 #include "model/base/problems.h"
+#include "model/load/dtype.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -60,6 +61,12 @@ enum err_code weights_find(struct weights *w, const char *name, size_t rank,
  * (ERR_FORMAT). ERR_IO, also if the file is shorter now. Several threads at once. */
 enum err_code weights_read(const struct weights_tensor *t, size_t first, size_t n,
                            float *out, struct err *err) MUST_CHECK;
+
+/* How its elements stand in the file, and those from `first` on as they do, in out:
+ * weights_read without the conversion. */
+enum dtype weights_tensor_dtype(const struct weights_tensor *t);
+enum err_code weights_read_stored(const struct weights_tensor *t, size_t first, size_t n,
+                                  void *out, struct err *err) MUST_CHECK;
 
 /* Finds a tensor and reads it whole; out is left alone in a survey. */
 enum err_code weights_get(struct weights *w, const char *name, size_t rank,

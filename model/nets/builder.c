@@ -131,14 +131,8 @@ void builder_matrix(struct builder *b, struct matrix *m, size_t N, size_t K)
     m->precision = precision_of(b, K);
     if (m->precision == PRECISION_INT8 && K > b->int8_width)
         b->int8_width = K;
-    if (surveying(b))
-        return;
-    size_t bytes = b->k->matrix_bytes(m->precision, N, K);
-    if (bytes)
-        b->rc = packing_matrix(b->packing, m, bytes, b->err);
-    else
-        builder_fail(b, ERR_NOMEM, "out of memory: a matrix [%zu,%zu]", N, K);
-    b->bytes += bytes;
+    if (!surveying(b))
+        b->rc = packing_matrix(b->packing, m, b->err);
 }
 
 void builder_rows(struct builder *b, struct matrix *m, const char *name, size_t first,
@@ -233,10 +227,8 @@ void builder_embedding(struct builder *b, struct embedding *e, const char *name,
     e->D = D;
     if (!t)
         return;
-    b->rc = packing_table(b->packing, &e->table, V * D, b->err);
-    if (b->rc == ERR_OK)
-        b->rc = packing_copy(b->packing, &e->table, t, V * D, b->err);
-    b->bytes += V * D * sizeof *e->table;
+    e->dtype = weights_tensor_dtype(t);
+    b->rc = packing_table(b->packing, &e->table, t, V * D, b->err);
 }
 
 void builder_tied(struct builder *b, struct embedding *e, struct matrix *m,

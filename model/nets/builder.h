@@ -35,7 +35,7 @@ struct builder {
     bool exact;               /* those of now are f32 all the same */
     struct err *err;
     enum err_code rc;
-    size_t bytes;      /* of weights, as they lie in memory */
+    size_t bytes;      /* of vectors and floats */
     size_t int8_width; /* K of the widest int8 matrix; 0: there is none */
     char scope[48];
     const struct weights_tensor *tied; /* that of builder_tied, for builder_copy */
@@ -91,7 +91,7 @@ void builder_norm(struct builder *b, struct norm *n, const char *name, size_t D,
 /* name.weight alone: a norm without bias, by root mean square if `rms`. */
 void builder_norm_plain(struct builder *b, struct norm *n, const char *name, size_t D,
                         float eps, bool rms);
-/* Tensor [V,D] as a plain table. */
+/* Tensor [V,D] as a plain table, of the file's numbers. */
 void builder_embedding(struct builder *b, struct embedding *e, const char *name, size_t V,
                        size_t D);
 /* A packed matrix [V,D] that is the look-up table `name` and an output layer as well. */

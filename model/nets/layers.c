@@ -332,11 +332,16 @@ void layer_norm(struct exec *x, const struct norm *n, size_t M, const float *in,
     layer_rows(x, M, n->D / 2, norm_rows, &j);
 }
 
+static const unsigned char *row_of(const struct embedding *t, size_t id)
+{
+    return (const unsigned char *)t->table + id * t->D * (dtype_bits(t->dtype) / 8);
+}
+
 void layer_embed(const struct kernels *k, const struct embedding *t, size_t id,
                  float *out)
 {
     if (t->table)
-        memcpy(out, t->table + id * t->D, t->D * sizeof *out);
+        dtype_to_float(t->dtype, row_of(t, id), t->D, out);
     else
         k->row(t->packed, id, out);
 }

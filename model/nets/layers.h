@@ -8,6 +8,7 @@
 #ifndef SEQ_NETS_LAYERS_H
 #define SEQ_NETS_LAYERS_H
 
+#include "model/load/dtype.h"
 #include "model/nets/net.h"
 
 /* y = x W^T + bias. */
@@ -29,7 +30,8 @@ struct norm {
  */
 struct embedding {
     size_t D;
-    float *table;                /* [V,D], or NULL: */
+    enum dtype dtype;            /* of the table, as its file has it */
+    void *table;                 /* [V,D], or NULL: */
     const struct matrix *packed; /* [V,D] */
 };
 

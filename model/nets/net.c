@@ -45,7 +45,7 @@ static enum err_code build(struct net *n, const struct row *row, struct builder 
     if (b->rc == ERR_OK)
         b->rc = weights_check_end(b->w, b->err);
     packing_free(b->packing);
-    n->resident_bytes = b->bytes;
+    n->resident_bytes = b->bytes + n->packed.used;
     n->int8_width = b->int8_width;
     return b->rc;
 }

@@ -1,10 +1,12 @@
 #include "model/nets/packing.h"
 
 #include "model/base/mem.h"
+#include "model/load/dtype.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* A thread reads and packs about this many floats at a time, which its second-level cache
  * holds; whole panels of them where that is so many. Of a transposed tensor it reads
@@ -14,15 +16,16 @@ enum { PIECE_FLOATS = 1 << 17, STRETCH_FLOATS = 512, THREADS_MAX = 64 };
 /* Where memory is wanted: one of the two. */
 struct place {
     struct matrix *m;
-    float **table;
-    size_t bytes;
+    void **table;
+    size_t bytes; /* of a matrix they are known last */
 };
 
-/* A tensor and where it goes: rows of m, or all of *table, one "row" of K floats each. */
+/* A tensor and where it goes: rows of m, or all of *table, one "row" of K numbers each.
+ */
 struct tensor_job {
     const struct weights_tensor *tensor;
     struct matrix *m;
-    float **table;
+    void **table;
     size_t first, rows, K;
     size_t step; /* rows of a piece */
     bool transposed;
@@ -91,20 +94,10 @@ static enum err_code add_job(struct packing *p, struct tensor_job job, struct er
     return code;
 }
 
-enum err_code packing_matrix(struct packing *p, struct matrix *m, size_t bytes,
-                             struct err *err)
+enum err_code packing_matrix(struct packing *p, struct matrix *m, struct err *err)
 {
     m->data = NULL;
-    return add_place(p, (struct place){.m = m, .bytes = bytes}, err);
-}
-
-enum err_code packing_table(struct packing *p, float **table, size_t n, struct err *err)
-{
-    size_t bytes;
-    *table = NULL;
-    if (!mem_mul(n, sizeof **table, &bytes))
-        return err_set(err, ERR_NOMEM, "out of memory: a table of %zu numbers", n);
-    return add_place(p, (struct place){.table = table, .bytes = bytes}, err);
+    return add_place(p, (struct place){.m = m}, err);
 }
 
 /* Rows of K floats: as many as make a piece, whole slices of a product if that many. */
@@ -137,14 +130,20 @@ enum err_code packing_rows(struct packing *p, struct matrix *m,
     return add_job(p, job, err);
 }
 
-enum err_code packing_copy(struct packing *p, float **table,
-                           const struct weights_tensor *t, size_t n, struct err *err)
+static size_t stored_bytes(const struct weights_tensor *t)
 {
-    if (n == 0)
-        return ERR_OK;
+    return dtype_bits(weights_tensor_dtype(t)) / 8;
+}
+
+enum err_code packing_table(struct packing *p, void **table,
+                            const struct weights_tensor *t, size_t n, struct err *err)
+{
     struct tensor_job job = {.tensor = t, .table = table, .rows = n, .K = 1};
+    struct place place = {.table = table, .bytes = n * stored_bytes(t)};
+    *table = NULL;
     job.step = rows_of_piece(n, 1, 1);
-    return add_job(p, job, err);
+    enum err_code code = add_place(p, place, err);
+    return n == 0 || code != ERR_OK ? code : add_job(p, job, err);
 }
 
 /* ---- filling --------------------------------------------------------------------- */
@@ -197,15 +196,32 @@ static void piece_failed(struct run *r, const struct piece *piece, enum err_code
     pthread_mutex_unlock(&r->lock);
 }
 
+/* n elements of a tensor as pack takes them, to w + to of those. */
+static enum err_code read_some(const struct tensor_job *job, size_t first, size_t n,
+                               void *w, size_t to, struct err *err)
+{
+    enum precision held = job->m->precision;
+    if (held == PRECISION_FILE_F16 || held == PRECISION_FILE_BF16)
+        return weights_read_stored(job->tensor, first, n, (uint16_t *)w + to, err);
+    return weights_read(job->tensor, first, n, (float *)w + to, err);
+}
+
 /* Columns of a tensor [K,rows] as w [K,n]. */
-static enum err_code read_columns(const struct piece *piece, float *w, struct err *err)
+static enum err_code read_columns(const struct piece *piece, void *w, struct err *err)
 {
     const struct tensor_job *job = piece->job;
     size_t n = piece->last - piece->first;
     enum err_code code = ERR_OK;
     for (size_t k = 0; k < job->K && code == ERR_OK; k++)
-        code = weights_read(job->tensor, k * job->rows + piece->first, n, w + k * n, err);
+        code = read_some(job, k * job->rows + piece->first, n, w, k * n, err);
     return code;
+}
+
+static enum err_code fill_table(const struct tensor_job *job, size_t first, size_t n,
+                                struct err *err)
+{
+    char *to = (char *)*job->table + first * stored_bytes(job->tensor);
+    return weights_read_stored(job->tensor, first, n, to, err);
 }
 
 /* `room` is for a piece that is packed. */
@@ -215,9 +231,9 @@ static enum err_code do_piece(const struct run *r, const struct piece *piece, fl
     const struct tensor_job *job = piece->job;
     size_t at = piece->first * job->K, n = (piece->last - piece->first) * job->K;
     if (job->table)
-        return weights_read(job->tensor, at, n, *job->table + at, err);
+        return fill_table(job, at, n, err);
     enum err_code code = job->transposed ? read_columns(piece, room, err)
-                                         : weights_read(job->tensor, at, n, room, err);
+                                         : read_some(job, at, n, room, 0, err);
     if (code == ERR_OK)
         r->k->pack(job->m, job->first + piece->first, job->first + piece->last, room,
                    job->transposed);
@@ -248,25 +264,60 @@ static void *help(void *arg)
     return NULL;
 }
 
+/* How an f32 matrix can be held: as the files hold all tensors of it. */
+static enum precision narrowest(const struct packing *p, const struct matrix *m)
+{
+    enum precision all = PRECISION_F32;
+    for (size_t i = 0, n = 0; i < p->n_jobs; i++) {
+        if (p->jobs[i].m != m)
+            continue;
+        enum dtype dtype = weights_tensor_dtype(p->jobs[i].tensor);
+        enum precision one = dtype == DTYPE_F16    ? PRECISION_FILE_F16
+                             : dtype == DTYPE_BF16 ? PRECISION_FILE_BF16
+                                                   : PRECISION_F32;
+        if (n++ > 0 && one != all)
+            return PRECISION_F32;
+        all = one;
+    }
+    return all;
+}
+
+static enum err_code size_matrices(struct packing *p, const struct kernels *k,
+                                   struct err *err)
+{
+    for (size_t i = 0; i < p->n_places; i++) {
+        struct matrix *m = p->places[i].m;
+        if (!m)
+            continue;
+        if (m->precision == PRECISION_F32)
+            m->precision = narrowest(p, m);
+        p->places[i].bytes = k->matrix_bytes(m->precision, m->N, m->K);
+        if (!p->places[i].bytes)
+            return err_set(err, ERR_NOMEM, "out of memory: a matrix [%zu,%zu]", m->N,
+                           m->K);
+    }
+    return ERR_OK;
+}
+
 /* Where each matrix and table lies in the block. */
 static enum err_code take_block(struct packing *p, struct packed *out, struct err *err)
 {
     enum { ALIGN = 64 };
-    size_t total = 0;
-    for (size_t i = 0; i < p->n_places; i++)
+    size_t total = 0, used = 0;
+    for (size_t i = 0; i < p->n_places; used += p->places[i++].bytes)
         if (!mem_add(total, p->places[i].bytes, &total) ||
             !mem_add(total, (ALIGN - total % ALIGN) % ALIGN, &total))
             return err_set(err, ERR_NOMEM, "out of memory: the weights wrap");
     char *at = mem_map(total);
     if (!at)
         return err_set(err, ERR_NOMEM, "out of memory: %zu bytes of weights", total);
-    *out = (struct packed){.block = at, .bytes = total};
+    *out = (struct packed){.block = at, .bytes = total, .used = used};
     for (size_t i = 0; i < p->n_places; i++) {
         const struct place *place = &p->places[i];
         if (place->m)
             place->m->data = at;
         else
-            *place->table = (float *)(void *)at;
+            *place->table = at;
         at += place->bytes + (ALIGN - place->bytes % ALIGN) % ALIGN;
     }
     return ERR_OK;
@@ -315,7 +366,9 @@ enum err_code packing_run(struct packing *p, const struct kernels *k, size_t thr
         threads = THREADS_MAX;
     if (threads > pieces)
         threads = pieces;
-    enum err_code code = take_block(p, &packed, err);
+    enum err_code code = size_matrices(p, k, err);
+    if (code == ERR_OK)
+        code = take_block(p, &packed, err);
     if (code == ERR_OK)
         code = fill(&r, threads ? threads : 1);
     pthread_mutex_destroy(&r.lock);

@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_FIXTURE_H
 #define TESTS_UNIT_FIXTURE_H
 
+#include "model/base/err.h"
 #include "model/base/mem.h"
 
 #include <check.h>

@@ -87,9 +87,11 @@ static void check_found(enum dtype d, const void *pattern, const void *finite)
         for (size_t i = 0; i < n; i++)
             memcpy(bytes + i * width, finite, width);
         ck_assert_uint_eq(dtype_to_float(d, bytes, n, out), n);
+        ck_assert_uint_eq(dtype_find_bad(d, bytes, n), n);
         for (size_t bad = n; bad-- > 0;) { /* those behind stay bad: the first counts */
             memcpy(bytes + bad * width, pattern, width);
             ck_assert_uint_eq(dtype_to_float(d, bytes, n, out), bad);
+            ck_assert_uint_eq(dtype_find_bad(d, bytes, n), bad);
         }
         free(bytes);
         free(out);
