@@ -22,7 +22,11 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-enum { BLOCK_VECTORS = KERNELS_KEYS / LANES, MAX_SUMS = 8 };
+enum {
+    BLOCK_VECTORS = KERNELS_KEYS / LANES,
+    MAX_SUMS = 8,
+    DISTANCE = 4096, /* bytes: tiles of several heads fetch from further ahead */
+};
 
 /* All entries x; a*b+c, everywhere or only where m says so, else c; the larger one, b if
  * one is NaN; to the nearest whole number; a where m says so, else b. */
@@ -63,7 +67,7 @@ struct span {
 static struct span span_of(const struct attend *a)
 {
     struct span s = {a->first[0], a->first[0], a->end[0], a->end[0]};
-    for (size_t r = 1; r < a->rows; r++) {
+    for (size_t r = 1; r < a->heads * a->rows; r++) {
         s.low = a->first[r] < s.low ? a->first[r] : s.low;
         s.from = a->first[r] > s.from ? a->first[r] : s.from;
         s.to = a->end[r] < s.to ? a->end[r] : s.to;
@@ -74,24 +78,88 @@ static struct span span_of(const struct attend *a)
     return s;
 }
 
+static ALWAYS_INLINE size_t limited(size_t j, size_t first, size_t end)
+{
+    return j < first ? first : j < end ? j : end;
+}
+
+/* What of it lies in one block. */
+static ALWAYS_INLINE struct span span_in(const struct span *s, size_t block)
+{
+    size_t first = block * KERNELS_KEYS, end = first + KERNELS_KEYS;
+    return (struct span){limited(s->low, first, end), limited(s->from, first, end),
+                         limited(s->to, first, end), limited(s->high, first, end)};
+}
+
+/* ---- several heads -------------------------------------------------------------------
+ *
+ * Few rows over more keys than a cache holds wait for memory, and a strip, the keys of a
+ * head in one block or its values, is too short for the hardware to see a stream in it.
+ * So strips are read in the order in which blocks hold them, and each line of one fetches
+ * a line further on in that order into the second-level cache. */
+
+/* A strip, of those in the blocks first..end-1, where `run` blocks are read side by side
+ * and lines are fetched from so many heads `on`. */
+struct place {
+    size_t head, block, first, end, run, on;
+};
+
+/* The floats of a strip. */
+static ALWAYS_INLINE size_t strip_of(const struct attend *a)
+{
+    return KERNELS_KEYS * a->E;
+}
+
+/* The first one. */
+static struct place place_of(const struct attend *a, const struct span *s)
+{
+    struct place at = {.block = s->low / KERNELS_KEYS, .end = s->high, .run = 1};
+    at.first = at.block;
+    at.end = (s->high - 1) / KERNELS_KEYS + 1;
+    at.on = DISTANCE / (strip_of(a) * sizeof(float)) + 1;
+    return at;
+}
+
+/* How many bytes behind a line the one lies that it fetches; 0 where no block is left. */
+static ALWAYS_INLINE size_t ahead_of(const struct attend *a, const struct place at)
+{
+    size_t head = at.head + at.on, block = at.block;
+    for (; head >= a->heads; head -= a->heads)
+        block += at.run;
+    if (block >= at.end)
+        return 0;
+    uintptr_t here = (uintptr_t)(a->blocks[at.block] + at.head * strip_of(a));
+    return (uintptr_t)(a->blocks[block] + head * strip_of(a)) - here;
+}
+
+static ALWAYS_INLINE void fetch(const float *line, size_t ahead)
+{
+    _mm_prefetch((const char *)line + ahead, _MM_HINT_T1);
+}
+
 /* ---- scores --------------------------------------------------------------------------
  */
 
-/* All rows times `blocks` blocks from `block` on. rows and blocks are constants at every
- * call, so that the sums live in registers. */
-static ALWAYS_INLINE void score_tile(const struct attend *a, size_t block, const int rows,
-                                     const int blocks)
+/* All rows of a head times `blocks` blocks. rows, blocks and many, heads that is, are
+ * constants at every call, so that the sums live in registers. */
+static ALWAYS_INLINE void score_tile(const struct attend *a, const struct place at,
+                                     const int rows, const int blocks, const bool many)
 {
-    const size_t E = a->E;
+    const size_t E = a->E, first = at.head * (size_t)rows;
     const int vectors = blocks * BLOCK_VECTORS;
     const float *q[KERNELS_QUERIES], *key[MAX_SUMS];
+    size_t ahead[MAX_SUMS];
     vec sum[KERNELS_QUERIES][MAX_SUMS];
 #pragma GCC unroll 8
-    for (int b = 0; b < blocks; b++)
-        key[b] = a->blocks[block + (size_t)b] + a->keys;
+    for (int b = 0; b < blocks; b++) {
+        struct place one = at;
+        one.block += (size_t)b;
+        key[b] = a->blocks[one.block] + a->keys + at.head * strip_of(a);
+        ahead[b] = many ? ahead_of(a, one) : 0;
+    }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
-        q[r] = a->q[r];
+        q[r] = a->q[first + (size_t)r];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
@@ -99,6 +167,9 @@ static ALWAYS_INLINE void score_tile(const struct attend *a, size_t block, const
             sum[r][v] = vec_set(0);
     for (size_t e = 0; e < E; e++) {
         vec k[MAX_SUMS];
+#pragma GCC unroll 8
+        for (int b = 0; b < blocks && many; b++)
+            fetch(key[b] + e * KERNELS_KEYS, ahead[b]);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
             k[v] = vec_load(key[v / BLOCK_VECTORS] + e * KERNELS_KEYS +
@@ -116,45 +187,75 @@ static ALWAYS_INLINE void score_tile(const struct attend *a, size_t block, const
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
-            vec_store(a->s + (size_t)r * a->lds + block * KERNELS_KEYS +
+            vec_store(a->s + (first + (size_t)r) * a->lds + at.block * KERNELS_KEYS +
                           (size_t)v * LANES,
                       sum[r][v] * scale);
 }
 
-/* As many blocks at a time as registers hold, then what is left. */
-static ALWAYS_INLINE void score_rows(const struct attend *a, const int rows)
+/* As many blocks from at->block on as make whole tiles. */
+static ALWAYS_INLINE void score_run(const struct attend *a, struct place *at,
+                                    const int rows, const int blocks, const bool many)
 {
-    const int blocks = score_blocks(rows);
+    const size_t run = (size_t)blocks, heads = many ? a->heads : 1;
+    if (run > 1) {
+        at->run = run;
+        at->on = 1;
+    }
+    for (; at->end - at->block >= run; at->block += run)
+        for (at->head = 0; at->head < heads; at->head++)
+            score_tile(a, *at, rows, blocks, many);
+}
+
+/* As many blocks at a time as registers hold, then what is left. */
+static ALWAYS_INLINE void score_rows(const struct attend *a, const int rows,
+                                     const bool many)
+{
     struct span s = span_of(a);
-    size_t block = s.low / KERNELS_KEYS, end = (s.high - 1) / KERNELS_KEYS + 1;
-    for (; end - block >= (size_t)blocks; block += (size_t)blocks)
-        score_tile(a, block, rows, blocks);
-    for (; block < end; block++)
-        score_tile(a, block, rows, 1);
+    struct place at = place_of(a, &s);
+    if (score_blocks(rows) >= 8)
+        score_run(a, &at, rows, 8, many);
+    if (score_blocks(rows) >= 4)
+        score_run(a, &at, rows, 4, many);
+    if (score_blocks(rows) == 2)
+        score_run(a, &at, rows, 2, many);
+    score_run(a, &at, rows, 1, many);
+}
+
+static ALWAYS_INLINE void score(const struct attend *a, const bool many)
+{
+    switch (a->rows) {
+    case 1:
+        score_rows(a, 1, many);
+        break;
+    case 2:
+        score_rows(a, 2, many);
+        break;
+    case 3:
+        score_rows(a, 3, many);
+        break;
+    case 4:
+        score_rows(a, 4, many);
+        break;
+    case 5:
+        score_rows(a, 5, many);
+        break;
+    default:
+        score_rows(a, 6, many);
+        break;
+    }
+}
+
+static void score_many(const struct attend *a)
+{
+    score(a, true);
 }
 
 static void attention_scores(const struct attend *a)
 {
-    switch (a->rows) {
-    case 1:
-        score_rows(a, 1);
-        break;
-    case 2:
-        score_rows(a, 2);
-        break;
-    case 3:
-        score_rows(a, 3);
-        break;
-    case 4:
-        score_rows(a, 4);
-        break;
-    case 5:
-        score_rows(a, 5);
-        break;
-    default:
-        score_rows(a, 6);
-        break;
-    }
+    if (a->heads > 1)
+        score_many(a);
+    else
+        score(a, false);
 }
 
 /* ---- softmax -------------------------------------------------------------------------
@@ -265,11 +366,13 @@ static void attention_tally(size_t n, const float *x, uint64_t mask, struct tall
 /* ---- mix -----------------------------------------------------------------------------
  */
 
-/* A tile of outputs on its way: columns e.. of all rows; of a vector that stands alone,
- * `part` lanes. */
+/* A tile of outputs on its way: columns e.. of all rows of a head; of a vector that
+ * stands alone, `part` lanes. */
 struct mix {
     const struct attend *a;
-    size_t e, part;
+    size_t head, e, part;
+    bool fetch;
+    size_t ahead;
 };
 
 /* Several vectors side by side are always whole. */
@@ -278,10 +381,19 @@ static ALWAYS_INLINE vec load(const struct mix *m, const float *p, const int vec
     return vectors > 1 ? vec_load(p) : vec_load_first(p, m->part);
 }
 
+static ALWAYS_INLINE void store(const struct mix *m, float *p, vec v, const int vectors)
+{
+    if (vectors > 1 || m->part == LANES)
+        vec_store(p, v);
+    else
+        vec_store_first(p, m->part, v);
+}
+
 static ALWAYS_INLINE const float *value_of(const struct mix *m, size_t j)
 {
     const struct attend *a = m->a;
-    return a->blocks[j / KERNELS_KEYS] + a->values + j % KERNELS_KEYS * a->E + m->e;
+    return a->blocks[j / KERNELS_KEYS] + a->values + m->head * strip_of(a) +
+           j % KERNELS_KEYS * a->E + m->e;
 }
 
 /* Key j for those rows that see it. */
@@ -290,10 +402,12 @@ static ALWAYS_INLINE void mix_some(const struct mix *m, size_t j, vec (*sum)[MAX
 {
     const struct attend *a = m->a;
     const float *value = value_of(m, j);
+    const size_t row = m->head * (size_t)rows;
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
-        lanes sees = lanes_all(j >= a->first[r] && j < a->end[r]);
-        vec p = vec_set(a->s[(size_t)r * a->lds + j]);
+        const size_t *first = a->first + row + r, *end = a->end + row + r;
+        lanes sees = lanes_all(j >= *first && j < *end);
+        vec p = vec_set(a->s[(row + (size_t)r) * a->lds + j]);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
             sum[r][v] =
@@ -307,6 +421,7 @@ static ALWAYS_INLINE void mix_all(const struct mix *m, size_t first, size_t end,
 {
     const struct attend *a = m->a;
     const size_t E = a->E, lds = a->lds;
+    const float *s = a->s + m->head * (size_t)rows * lds;
     for (size_t j = first; j < end;) {
         const float *value = value_of(m, j);
         size_t stop = (j / KERNELS_KEYS + 1) * KERNELS_KEYS;
@@ -314,11 +429,14 @@ static ALWAYS_INLINE void mix_all(const struct mix *m, size_t first, size_t end,
         for (; j < stop; j++, value += E) {
             vec in[MAX_SUMS];
 #pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++)
+            for (int v = 0; v < vectors; v++) {
+                if (m->fetch && v % BLOCK_VECTORS == 0)
+                    fetch(value + v * LANES, m->ahead);
                 in[v] = load(m, value + v * LANES, vectors);
+            }
 #pragma GCC unroll 6
             for (int r = 0; r < rows; r++) {
-                vec p = vec_set(a->s[(size_t)r * lds + j]);
+                vec p = vec_set(s[(size_t)r * lds + j]);
 #pragma GCC unroll 8
                 for (int v = 0; v < vectors; v++)
                     sum[r][v] = vec_fma(p, in[v], sum[r][v]);
@@ -327,16 +445,26 @@ static ALWAYS_INLINE void mix_all(const struct mix *m, size_t first, size_t end,
     }
 }
 
-static ALWAYS_INLINE void mix_tile(const struct attend *a, const struct span *s, size_t e,
-                                   const int rows, const int vectors)
+/* One head; of many, in one block, where the outputs go on from those of the blocks
+ * before. */
+static ALWAYS_INLINE void mix_tile(const struct attend *a, const struct place at,
+                                   const struct span *s, size_t e, const int rows,
+                                   const int vectors, const bool many)
 {
-    const struct mix m = {a, e, a->E - e < LANES ? a->E - e : LANES};
+    const struct mix m = {.a = a,
+                          .head = at.head,
+                          .e = e,
+                          .part = a->E - e < LANES ? a->E - e : LANES,
+                          .fetch = many,
+                          .ahead = many ? ahead_of(a, at) : 0};
+    const bool more = many && at.block > at.first;
+    float *const *out = a->out + at.head * (size_t)rows;
     vec sum[KERNELS_QUERIES][MAX_SUMS];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
-            sum[r][v] = vec_set(0);
+            sum[r][v] = more ? load(&m, out[r] + e + v * LANES, vectors) : vec_set(0);
     for (size_t j = s->low; j < s->from; j++)
         mix_some(&m, j, sum, rows, vectors);
     mix_all(&m, s->from, s->to, sum, rows, vectors);
@@ -345,60 +473,78 @@ static ALWAYS_INLINE void mix_tile(const struct attend *a, const struct span *s,
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++) {
-            float *out = a->out[r] + e + v * LANES;
-            if (vectors > 1 || m.part == LANES)
-                vec_store(out, sum[r][v]);
-            else
-                vec_store_first(out, m.part, sum[r][v]);
-        }
+        for (int v = 0; v < vectors; v++)
+            store(&m, out[r] + e + v * LANES, sum[r][v], vectors);
 }
 
 /* As many columns from e on as make whole tiles of so many vectors; returns the next. */
-static ALWAYS_INLINE size_t mix_columns(const struct attend *a, const struct span *s,
-                                        size_t e, const int rows, const int vectors)
+static ALWAYS_INLINE size_t mix_columns(const struct attend *a, const struct place at,
+                                        const struct span *s, size_t e, const int rows,
+                                        const int vectors, const bool many)
 {
     for (; a->E - e >= (size_t)vectors * LANES; e += (size_t)vectors * LANES)
-        mix_tile(a, s, e, rows, vectors);
+        mix_tile(a, at, s, e, rows, vectors, many);
     return e;
 }
 
 /* As many columns at a time as registers hold, then what is left. */
-static ALWAYS_INLINE void mix_rows(const struct attend *a, const int rows)
+static ALWAYS_INLINE void mix_rows(const struct attend *a, const struct place at,
+                                   const struct span *s, const int rows, const bool many)
 {
-    struct span s = span_of(a);
     size_t e = 0;
     if (mix_vectors(rows) >= 8)
-        e = mix_columns(a, &s, e, rows, 8);
+        e = mix_columns(a, at, s, e, rows, 8, many);
     if (mix_vectors(rows) >= 4)
-        e = mix_columns(a, &s, e, rows, 4);
-    e = mix_columns(a, &s, e, rows, 2);
+        e = mix_columns(a, at, s, e, rows, 4, many);
+    e = mix_columns(a, at, s, e, rows, 2, many);
     for (; e < a->E; e += LANES)
-        mix_tile(a, &s, e, rows, 1);
+        mix_tile(a, at, s, e, rows, 1, many);
+}
+
+static ALWAYS_INLINE void mix_head(const struct attend *a, const struct place at,
+                                   const struct span *s, const bool many)
+{
+    switch (a->rows) {
+    case 1:
+        mix_rows(a, at, s, 1, many);
+        break;
+    case 2:
+        mix_rows(a, at, s, 2, many);
+        break;
+    case 3:
+        mix_rows(a, at, s, 3, many);
+        break;
+    case 4:
+        mix_rows(a, at, s, 4, many);
+        break;
+    case 5:
+        mix_rows(a, at, s, 5, many);
+        break;
+    default:
+        mix_rows(a, at, s, 6, many);
+        break;
+    }
+}
+
+static void mix_many(const struct attend *a)
+{
+    struct span s = span_of(a);
+    struct place at = place_of(a, &s);
+    for (; at.block < at.end; at.block++) {
+        struct span here = span_in(&s, at.block);
+        for (at.head = 0; at.head < a->heads; at.head++)
+            mix_head(a, at, &here, true);
+    }
 }
 
 static void attention_mix(const struct attend *a)
 {
-    switch (a->rows) {
-    case 1:
-        mix_rows(a, 1);
-        break;
-    case 2:
-        mix_rows(a, 2);
-        break;
-    case 3:
-        mix_rows(a, 3);
-        break;
-    case 4:
-        mix_rows(a, 4);
-        break;
-    case 5:
-        mix_rows(a, 5);
-        break;
-    default:
-        mix_rows(a, 6);
-        break;
+    if (a->heads > 1) {
+        mix_many(a);
+        return;
     }
+    struct span s = span_of(a);
+    mix_head(a, place_of(a, &s), &s, false);
 }
 
 #endif

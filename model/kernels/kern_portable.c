@@ -155,11 +155,12 @@ static void portable_tally(size_t n, const float *x, uint64_t mask, struct tally
 /* Whole blocks, also where a row sees a part of one. */
 static void portable_scores(const struct attend *a)
 {
-    for (size_t r = 0; r < a->rows; r++) {
+    for (size_t r = 0; r < a->heads * a->rows; r++) {
         const float *q = a->q[r];
+        size_t keys = a->keys + r / a->rows * KERNELS_KEYS * a->E;
         size_t last = (a->end[r] - 1) / KERNELS_KEYS;
         for (size_t b = a->first[r] / KERNELS_KEYS; b <= last; b++) {
-            const float *k = a->blocks[b] + a->keys;
+            const float *k = a->blocks[b] + keys;
             float *s = a->s + r * a->lds + b * KERNELS_KEYS, sum[KERNELS_KEYS] = {0};
             for (size_t e = 0; e < a->E; e++, k += KERNELS_KEYS)
                 for (size_t l = 0; l < KERNELS_KEYS; l++)
@@ -173,12 +174,12 @@ static void portable_scores(const struct attend *a)
 static void portable_mix(const struct attend *a)
 {
     const size_t E = a->E;
-    for (size_t r = 0; r < a->rows; r++) {
+    for (size_t r = 0; r < a->heads * a->rows; r++) {
+        size_t values = a->values + r / a->rows * KERNELS_KEYS * E;
         float *out = a->out[r];
         memset(out, 0, E * sizeof *out);
         for (size_t j = a->first[r]; j < a->end[r]; j++) {
-            const float *v =
-                a->blocks[j / KERNELS_KEYS] + a->values + j % KERNELS_KEYS * E;
+            const float *v = a->blocks[j / KERNELS_KEYS] + values + j % KERNELS_KEYS * E;
             float p = a->s[r * a->lds + j];
             for (size_t e = 0; e < E; e++)
                 out[e] += p * v[e];

@@ -92,9 +92,10 @@ static void ref_turn(size_t n, size_t E, const float *k, size_t ld, float *keys)
 
 static void ref_scores(const struct attend *a)
 {
-    for (size_t r = 0; r < a->rows; r++)
+    for (size_t r = 0; r < a->heads * a->rows; r++)
         for (size_t j = a->first[r]; j < a->end[r]; j++) {
-            const float *keys = a->blocks[j / KERNELS_KEYS] + a->keys;
+            const float *keys = a->blocks[j / KERNELS_KEYS] + a->keys +
+                                r / a->rows * KERNELS_KEYS * a->E;
             double sum = 0;
             for (size_t e = 0; e < a->E; e++)
                 sum += (double)a->q[r][e] * keys[e * KERNELS_KEYS + j % KERNELS_KEYS];
@@ -104,11 +105,12 @@ static void ref_scores(const struct attend *a)
 
 static void ref_mix(const struct attend *a)
 {
-    for (size_t r = 0; r < a->rows; r++)
+    for (size_t r = 0; r < a->heads * a->rows; r++)
         for (size_t e = 0; e < a->E; e++) {
             double sum = 0;
             for (size_t j = a->first[r]; j < a->end[r]; j++) {
-                const float *values = a->blocks[j / KERNELS_KEYS] + a->values;
+                const float *values = a->blocks[j / KERNELS_KEYS] + a->values +
+                                      r / a->rows * KERNELS_KEYS * a->E;
                 sum += (double)a->s[r * a->lds + j] * values[j % KERNELS_KEYS * a->E + e];
             }
             a->out[r][e] = (float)sum;

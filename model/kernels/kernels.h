@@ -64,22 +64,27 @@ struct product {
     void (*act)(size_t n, float *x);
 };
 
-/* Attention takes keys in blocks of so many, and query rows in tiles of up to so many. */
-enum { KERNELS_KEYS = 16, KERNELS_QUERIES = 6 };
+/* Attention takes keys in blocks of so many, and query rows in tiles of up to so many,
+ * of each key head and in all. */
+enum { KERNELS_KEYS = 16, KERNELS_QUERIES = 6, KERNELS_ROWS = 12 };
 
-/* A tile of query rows over the keys and values of one head, in blocks of KERNELS_KEYS
- * positions: block i has keys [E,KERNELS_KEYS] at blocks[i] + keys and values
- * [KERNELS_KEYS,E] at blocks[i] + values. Row r sees the keys first[r]..end[r]-1, at
- * least one; places that no row sees may hold anything. */
+/* A tile of query rows over the keys and values of some neighbouring heads, in blocks of
+ * KERNELS_KEYS positions: block i has keys [heads,E,KERNELS_KEYS] at blocks[i] + keys and
+ * values [heads,KERNELS_KEYS,E] at blocks[i] + values. Row r is one of head r / rows, and
+ * sees the keys first[r]..end[r]-1, at least one; places that no row sees may hold
+ * anything. Several heads are for few rows over more keys than a cache holds: blocks are
+ * then read one by one, all heads of each. */
 struct attend {
-    size_t rows, E; /* 1 to KERNELS_QUERIES rows */
+    size_t heads, rows; /* rows of each head, 1 to KERNELS_QUERIES; KERNELS_ROWS in all */
+    size_t E;
     float scale;
-    const float *q[KERNELS_QUERIES]; /* each [E] */
-    float *out[KERNELS_QUERIES];     /* each [E] */
+    const float *q[KERNELS_ROWS]; /* each [E] */
+    float *out[KERNELS_ROWS];     /* each [E] */
     const float *const *blocks;
     size_t keys, values;
-    size_t first[KERNELS_QUERIES], end[KERNELS_QUERIES];
-    float *s; /* [rows,lds] by key; lds: up to the end of the last block seen, or more */
+    size_t first[KERNELS_ROWS], end[KERNELS_ROWS];
+    float *s; /* [heads*rows,lds] by key; lds: up to the end of the last block seen, or
+                 more */
     size_t lds;
 };
 

@@ -16,9 +16,11 @@ struct lanes {
     const struct exec *x;
     struct attention_size size;
     size_t n;             /* lanes */
+    size_t runs;          /* of key heads of a sequence, at least */
+    size_t rows;          /* of scores, of each lane */
     size_t lds;           /* width of a score row */
     float *strips;        /* [block,2,K,CACHE_BLOCK*E] of sequences without a cache */
-    float *lane;          /* [n,lane_floats] */
+    float *lane;          /* [n,rows,lds] */
     const float **blocks; /* [block] where those of a block begin */
     const float *norms;   /* [N,n_keys] of values, if the trace asks for them */
 };
@@ -48,13 +50,8 @@ static size_t score_width(const struct attention_size *s)
     return round_up(s->n_keys, 2 * KERNELS_KEYS) + KERNELS_KEYS;
 }
 
-/* The score rows of a tile. */
-static size_t lane_floats(const struct attention_size *s)
-{
-    return KERNELS_QUERIES * score_width(s);
-}
-
-/* At most as many as there can be chunks. */
+/* At most as many as there can be chunks. Each has the score rows of a tile of one key
+ * head; where tiles of several heads need more, fewer lanes have those. */
 static size_t lane_count(const struct attention_size *s)
 {
     size_t rows = (size_t)CHUNK * KERNELS_QUERIES;
@@ -65,18 +62,8 @@ static size_t lane_count(const struct attention_size *s)
 size_t attention_floats(const struct attention_size *s)
 {
     size_t blocks = block_count(s);
-    return blocks * strip_floats(s) + lane_count(s) * lane_floats(s) +
+    return blocks * strip_floats(s) + lane_count(s) * KERNELS_QUERIES * score_width(s) +
            blocks * sizeof(float *) / sizeof(float);
-}
-
-static void share_out(struct lanes *l, float *scratch)
-{
-    const struct attention_size *s = &l->size;
-    l->n = lane_count(s);
-    l->lds = score_width(s);
-    l->strips = scratch;
-    l->lane = scratch + block_count(s) * strip_floats(s);
-    l->blocks = (const float **)(void *)(l->lane + l->n * lane_floats(s));
 }
 
 /* ---- keys and values ------------------------------------------------------------- */
@@ -127,13 +114,13 @@ static const float *const *blocks_of(const struct lanes *l, size_t b)
 
 /* ---- tiles ----------------------------------------------------------------------- */
 
-/* The query rows over one key head of one sequence: row r is that of position from + r/G
- * and head kv*G + r%G. */
+/* The query rows of one sequence over the key heads kv..kv+heads-1: row r of a head is
+ * that of position from + r/G and query head kv*G + r%G. */
 struct group {
-    size_t b, kv, G;
+    size_t b, kv, heads, G;
     size_t past, len; /* positions before this pass, in it */
     size_t from;      /* counted in this pass */
-    size_t rows;
+    size_t rows;      /* of each head */
 };
 
 static struct group group_of(const struct attention *a, size_t b)
@@ -144,6 +131,36 @@ static struct group group_of(const struct attention *a, size_t b)
     g.from = a->picks ? a->picks[b] : 0;
     g.rows = (a->picks ? 1 : g.len) * g.G;
     return g;
+}
+
+/* Few rows over FAR bytes of keys and values and more wait for memory: so tiles hold
+ * those of several key heads, which memory has side by side. But where other threads
+ * help, a batch shall make SHARES runs of heads at least. */
+enum { FAR = 512 * 1024, SHARES = 4 };
+
+/* Runs of key heads whose rows share tiles, of nearly equal length. */
+static size_t run_count(const struct lanes *l, const struct group *g)
+{
+    const struct attention *a = l->a;
+    size_t keys = g->past + g->len, seen = a->causal ? a->window : 2 * a->window;
+    keys = seen && seen < keys ? seen : keys;
+    if (g->rows > KERNELS_QUERIES || keys * 2 * a->K * a->E * sizeof(float) < FAR)
+        return a->K;
+    size_t most = KERNELS_ROWS / g->rows, runs = (a->K + most - 1) / most;
+    return runs > l->runs ? runs : l->runs < a->K ? l->runs : a->K;
+}
+
+/* Only runs of more than one head need more rows than a tile of one head has. */
+static size_t most_rows(const struct lanes *l)
+{
+    size_t most = KERNELS_QUERIES;
+    for (size_t b = 0; b < l->a->batch->B; b++) {
+        struct group g = group_of(l->a, b);
+        size_t runs = run_count(l, &g), heads = (l->a->K + runs - 1) / runs;
+        if (heads > 1 && heads * g.rows > most)
+            most = heads * g.rows;
+    }
+    return most;
 }
 
 static size_t tile_count(const struct group *g)
@@ -201,7 +218,7 @@ static void trace_row(const struct lanes *l, const struct group *g, size_t row,
 
 /* Scores of one row become probabilities. */
 static void weight_row(const struct lanes *l, const struct group *g, size_t row,
-                       const struct attend *t, size_t r)
+                       struct attend *t, size_t r)
 {
     const struct attention *a = l->a;
     size_t first = t->first[r], n = t->end[r] - first, span = a->bias_span;
@@ -217,7 +234,7 @@ static void weight_row(const struct lanes *l, const struct group *g, size_t row,
 
 /* Behind the mixing, when nobody needs the weights any more. */
 static void trace_weights(const struct lanes *l, const struct group *g, size_t row,
-                          const struct attend *t, size_t r)
+                          struct attend *t, size_t r)
 {
     if (l->norms) {
         float *s = t->s + r * t->lds + t->first[r];
@@ -228,26 +245,40 @@ static void trace_weights(const struct lanes *l, const struct group *g, size_t r
         trace_row(l, g, row, t, r, 0);
 }
 
-/* Rows row..row+n-1; t has room, keys and values. */
-static void run_tile(const struct lanes *l, const struct group *g, size_t row, size_t n,
-                     struct attend *t)
+/* Where row r of the tile reads and writes, and what it sees. */
+static void aim_row(const struct lanes *l, const struct group *g, size_t row,
+                    struct attend *t, size_t r)
 {
     const struct attention *a = l->a;
     size_t ld = (a->N + 2 * a->K) * a->E, start = a->batch->starts[g->b];
-    t->rows = n;
-    for (size_t r = 0; r < n; r++) {
-        size_t position = position_of(g, row + r), head = head_of(g, row + r);
-        size_t to = a->picks ? g->b : start + position;
-        t->q[r] = a->qkv + (start + position) * ld + head * a->E;
-        t->out[r] = a->out + (to * a->N + head) * a->E;
-        see(a, g->past + position, g->past + g->len, &t->first[r], &t->end[r]);
-    }
+    size_t position = position_of(g, row), head = head_of(g, row);
+    size_t to = a->picks ? g->b : start + position;
+    t->q[r] = a->qkv + (start + position) * ld + head * a->E;
+    t->out[r] = a->out + (to * a->N + head) * a->E;
+    see(a, g->past + position, g->past + g->len, &t->first[r], &t->end[r]);
+}
+
+/* One step for each row of the tile, whose rows of each head begin with `row`. */
+static void each_row(const struct lanes *l, const struct group *g, size_t row,
+                     struct attend *t,
+                     void (*step)(const struct lanes *l, const struct group *g,
+                                  size_t row, struct attend *t, size_t r))
+{
+    struct group one = *g;
+    for (size_t h = 0; h < t->heads; h++, one.kv++)
+        for (size_t r = 0; r < t->rows; r++)
+            step(l, &one, row + r, t, h * t->rows + r);
+}
+
+/* t has room, keys and values. */
+static void run_tile(const struct lanes *l, const struct group *g, size_t row,
+                     struct attend *t)
+{
+    each_row(l, g, row, t, aim_row);
     l->x->k->scores(t);
-    for (size_t r = 0; r < n; r++)
-        weight_row(l, g, row + r, t, r);
+    each_row(l, g, row, t, weight_row);
     l->x->k->mix(t);
-    for (size_t r = 0; r < n; r++)
-        trace_weights(l, g, row + r, t, r);
+    each_row(l, g, row, t, trace_weights);
 }
 
 /* Rows are spread evenly over tiles. */
@@ -258,12 +289,15 @@ static void run_chunk(const struct lanes *l, const struct group *g, size_t chunk
     const struct cache *c = cache_of(a->batch, g->b);
     size_t tiles = tile_count(g), least = g->rows / tiles, more = g->rows % tiles;
     size_t last = (chunk + 1) * CHUNK < tiles ? (chunk + 1) * CHUNK : tiles;
-    struct attend t = {.E = a->E, .scale = a->scale, .s = lane, .lds = l->lds, .rows = 0};
+    struct attend t = {.E = a->E, .scale = a->scale, .s = lane, .lds = l->lds};
+    t.heads = g->heads;
     t.blocks = blocks_of(l, g->b);
     t.keys = (c ? cache_layer(c, a->layer) : 0) + g->kv * CACHE_BLOCK * a->E;
     t.values = t.keys + a->K * CACHE_BLOCK * a->E;
-    for (size_t i = chunk * CHUNK; i < last; i++)
-        run_tile(l, g, i * least + (i < more ? i : more), least + (i < more), &t);
+    for (size_t i = chunk * CHUNK; i < last; i++) {
+        t.rows = least + (i < more);
+        run_tile(l, g, i * least + (i < more ? i : more), &t);
+    }
 }
 
 static void run_lanes(void *arg, size_t first, size_t last)
@@ -273,13 +307,15 @@ static void run_lanes(void *arg, size_t first, size_t last)
         size_t i = lane;
         for (size_t b = 0; b < l->a->batch->B; b++) {
             struct group g = group_of(l->a, b);
-            size_t chunks = chunk_count(&g), n = l->a->K * chunks;
-            for (; i < n; i += l->n) {
+            size_t runs = run_count(l, &g), chunks = chunk_count(&g), K = l->a->K;
+            for (; i < runs * chunks; i += l->n) {
+                size_t run = i / chunks;
                 breaks_pause(l->x->breaks);
-                g.kv = i / chunks;
-                run_chunk(l, &g, i % chunks, l->lane + lane * lane_floats(&l->size));
+                g.kv = run * K / runs;
+                g.heads = (run + 1) * K / runs - g.kv;
+                run_chunk(l, &g, i % chunks, l->lane + lane * l->rows * l->lds);
             }
-            i -= n;
+            i -= runs * chunks;
         }
     }
 }
@@ -337,6 +373,18 @@ static const float *find_norms(const struct lanes *l)
 
 /* ---- a batch --------------------------------------------------------------------- */
 
+static void share_out(struct lanes *l, float *scratch)
+{
+    const struct attention_size *s = &l->size;
+    size_t rows = lane_count(s) * KERNELS_QUERIES;
+    l->rows = most_rows(l);
+    l->n = rows / l->rows;
+    l->lds = score_width(s);
+    l->strips = scratch;
+    l->lane = scratch + block_count(s) * strip_floats(s);
+    l->blocks = (const float **)(void *)(l->lane + rows * l->lds);
+}
+
 /* About: the larger of the arithmetic (40 multiply-adds/ns, 2 exponentials/ns) and of
  * reading keys and values (20 B/ns). */
 static size_t work_ns(const struct attention *a)
@@ -360,10 +408,11 @@ void attention_run(const struct attention *a, size_t n_keys, float *scratch,
     size_t B = a->batch->B;
     struct lanes l = {.a = a, .x = x};
     l.size = (struct attention_size){a->N, a->K, a->E, B, a->batch->starts[B], n_keys};
-    share_out(&l, scratch);
     /* Hooks run on the caller's thread, in order. */
     bool traced = x->trace && x->trace->attention;
     struct crew *crew = traced ? NULL : x->crew;
+    l.runs = crew && crew_idle(crew) ? (SHARES + B - 1) / B : 1;
+    share_out(&l, scratch);
     size_t ns = work_ns(a) / l.n;
     if (!a->batch->states) /* copies 4 floats/ns */
         crew_for(crew, l.n, l.size.T * a->K * a->E / 2 / l.n, fill_lanes, &l);

@@ -1,11 +1,13 @@
 /* Attention of one layer, on one thread: a text at once, with all keys or those behind
- * it, and one token after what a cache holds. Prints a table and keeps nothing.
+ * it, and one token after what a cache holds, which "grouped" shares between GROUP query
+ * heads each. Prints a table and keeps nothing.
  *
  *   bench_attention [VARIANT...]      default: the best variant this CPU runs
  *
  * GFLOP/s count the products of the keys that are seen, softmax is in the time. A cache
  * has LAYERS layers that are read in turn, as a decoder does it, so that keys and values
- * of the longer ones come from memory. Times are the thread's own, medians of REPEATS. */
+ * of the longer ones come from memory; GB/s count them once, and `bench_ceiling` tells
+ * what reading alone reaches. Times are the thread's own, medians of REPEATS. */
 #include "model/base/mem.h"
 #include "model/nets/attention.h"
 #include "model/nets/cache.h"
@@ -17,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { REPEATS = 15, HEADS = 12, LAYERS = 16, MAX_TOKENS = 1025 };
+enum { REPEATS = 15, HEADS = 12, GROUP = 4, LAYERS = 16 };
 
 static const double run_s = 0.004; /* aimed length of one timed run */
 
@@ -97,13 +99,13 @@ static float *random_floats(size_t n)
     return x;
 }
 
-/* A cache of `past` positions, and room for one more, which is put. */
-static enum err_code fill_cache(const struct kernels *k, size_t E, size_t past,
+/* A cache of K heads and `past` positions, and room for one more, which is put. */
+static enum err_code fill_cache(const struct kernels *k, size_t K, size_t E, size_t past,
                                 const float *qkv, struct cache **out, struct err *err)
 {
-    const size_t width = (size_t)HEADS * E;
-    struct cache_rows rows = {past + 1, qkv + width, qkv + 2 * width, 3 * width};
-    struct cache_shape shape = {LAYERS, HEADS, E, past + 1};
+    const size_t queries = (size_t)HEADS * E, ld = queries + 2 * K * E;
+    struct cache_rows rows = {past + 1, qkv + queries, qkv + queries + K * E, ld};
+    struct cache_shape shape = {LAYERS, K, E, past + 1};
     enum err_code code = cache_new(&shape, out, err);
     if (code == ERR_OK)
         code = cache_reserve(*out, past + 1, err);
@@ -118,9 +120,11 @@ struct row {
     const char *name;
     size_t tokens, past;
     bool causal;
+    size_t K; /* key heads; 0: as many as query heads */
 };
 
-static void print(const struct row *row, size_t E, double seconds, double ceiling)
+static void print(const struct row *row, size_t K, size_t E, double seconds,
+                  double ceiling)
 {
     double T = (double)row->tokens, keys = (double)(row->past + row->tokens);
     double seen = row->causal && row->past == 0 ? T * (T + 1) / 2 : T * keys;
@@ -128,38 +132,38 @@ static void print(const struct row *row, size_t E, double seconds, double ceilin
     printf("%-8s %6zu %6zu %4zu %10.1f %9.1f", row->name, row->tokens, row->past, E,
            seconds * 1e6, gflops);
     printf(ceiling > 0 ? " %6.0f%%" : "", 100 * gflops / ceiling);
-    printf(row->past ? " %7.1f\n" : "\n", 8e-9 * keys * (double)(HEADS * E) / seconds);
+    printf(row->past ? " %7.1f\n" : "\n", 8e-9 * keys * (double)(K * E) / seconds);
 }
 
 static enum err_code bench(const struct kernels *k, const struct row *row, size_t E,
                            double ceiling, struct err *err)
 {
-    const size_t width = (size_t)HEADS * E, n_keys = row->past + row->tokens;
-    struct attention_size size = {HEADS, HEADS, E, 1, row->tokens, n_keys};
+    const size_t K = row->K ? row->K : HEADS, n_keys = row->past + row->tokens;
+    struct attention_size size = {HEADS, K, E, 1, row->tokens, n_keys};
     size_t starts[2] = {0, row->tokens};
-    float *qkv = random_floats(MAX_TOKENS * 3 * width),
-          *out = random_floats(row->tokens * width),
+    float *qkv = random_floats(n_keys * (HEADS + 2 * K) * E),
+          *out = random_floats(row->tokens * HEADS * E),
           *scratch = random_floats(attention_floats(&size));
     struct cache *cache = NULL;
     enum err_code code = qkv && out && scratch
                              ? ERR_OK
                              : err_set(err, ERR_NOMEM, "out of memory: a bench row");
     if (code == ERR_OK && row->past)
-        code = fill_cache(k, E, row->past, qkv, &cache, err);
+        code = fill_cache(k, K, E, row->past, qkv, &cache, err);
     if (code == ERR_OK) {
         struct net_state *state = (struct net_state *)cache;
         struct net_batch batch = {
             .B = 1, .starts = starts, .states = cache ? &state : NULL};
         struct work w = {.x = {.k = k}, .scratch = scratch, .n_keys = n_keys};
         w.a = (struct attention){.N = HEADS,
-                                 .K = HEADS,
+                                 .K = K,
                                  .E = E,
                                  .scale = (float)(1 / sqrt((double)E)),
                                  .causal = row->causal,
                                  .batch = &batch,
                                  .qkv = qkv,
                                  .out = out};
-        print(row, E, time_of(run_layer, &w), ceiling);
+        print(row, K, E, time_of(run_layer, &w), ceiling);
     }
     cache_free(cache);
     mem_free(qkv);
@@ -171,10 +175,25 @@ static enum err_code bench(const struct kernels *k, const struct row *row, size_
 static enum err_code bench_all(const struct kernels *k, double ceiling, struct err *err)
 {
     static const struct row rows[] = {
-        {"all", 16, 0, false},     {"all", 64, 0, false},    {"all", 128, 0, false},
-        {"all", 512, 0, false},    {"causal", 16, 0, true},  {"causal", 64, 0, true},
-        {"causal", 128, 0, true},  {"causal", 512, 0, true}, {"decode", 1, 128, true},
-        {"decode", 1, 1024, true},
+        {"all", 16, 0, false, 0},
+        {"all", 64, 0, false, 0},
+        {"all", 128, 0, false, 0},
+        {"all", 512, 0, false, 0},
+        {"all", 1024, 0, false, 0},
+        {"causal", 16, 0, true, 0},
+        {"causal", 64, 0, true, 0},
+        {"causal", 128, 0, true, 0},
+        {"causal", 512, 0, true, 0},
+        {"causal", 1024, 0, true, 0},
+        {"decode", 1, 64, true, 0},
+        {"decode", 1, 128, true, 0},
+        {"decode", 1, 512, true, 0},
+        {"decode", 1, 1024, true, 0},
+        {"decode", 1, 2048, true, 0},
+        {"decode", 1, 8192, true, 0},
+        {"grouped", 512, 0, true, HEADS / GROUP},
+        {"grouped", 1, 2048, true, HEADS / GROUP},
+        {"grouped", 1, 8192, true, HEADS / GROUP},
     };
     static const size_t widths[] = {32, 64};
     enum err_code code = ERR_OK;

@@ -4,13 +4,15 @@
 #include "tests/suite.h"
 #include "tests/unit/fence.h"
 
-enum { KEYS = KERNELS_KEYS, QUERIES = KERNELS_QUERIES, MAX_BLOCKS = 12 };
+enum { KEYS = KERNELS_KEYS, QUERIES = KERNELS_QUERIES, ROWS = KERNELS_ROWS };
+enum { MAX_BLOCKS = 12 };
 
 static const size_t WIDTHS[] = {1,  2,  7,  8,  9,  15, 16, 17,  24,
                                 31, 32, 40, 48, 64, 80, 96, 100, 128};
 enum { N_WIDTHS = sizeof WIDTHS / sizeof WIDTHS[0] };
 
-/* A tile with blocks that lie apart, each [E,KEYS] keys and then [KEYS,E] values. */
+/* A tile with blocks that lie apart, each [heads,E,KEYS] keys and then [heads,KEYS,E]
+ * values. */
 struct tile {
     struct attend a;
     size_t n_blocks;
@@ -18,21 +20,22 @@ struct tile {
     const float *blocks[MAX_BLOCKS];
 };
 
-static struct tile tile_new(size_t rows, size_t E, size_t n_blocks)
+static struct tile tile_new(size_t heads, size_t rows, size_t E, size_t n_blocks)
 {
+    size_t all = heads * rows;
     struct tile t = {.n_blocks = n_blocks};
-    t.a = (struct attend){.rows = rows, .E = E, .scale = 0.125f, .keys = 0};
-    t.a.values = E * KEYS;
+    t.a = (struct attend){.heads = heads, .rows = rows, .E = E, .scale = 0.125f};
+    t.a.values = heads * E * KEYS;
     t.a.lds = n_blocks * KEYS + random_below(3) * KEYS;
-    t.q = random_array(rows * E, -1, 1);
-    t.s = random_array((rows - 1) * t.a.lds + n_blocks * KEYS, -1, 1);
-    t.out = random_array(rows * E, -1, 1);
+    t.q = random_array(all * E, -1, 1);
+    t.s = random_array((all - 1) * t.a.lds + n_blocks * KEYS, -1, 1);
+    t.out = random_array(all * E, -1, 1);
     for (size_t i = 0; i < n_blocks; i++) {
-        t.block[i] = random_array(2 * E * KEYS, -1, 1);
+        t.block[i] = random_array(2 * heads * E * KEYS, -1, 1);
         t.blocks[i] = t.block[i].at;
     }
     t.a.s = t.s.at;
-    for (size_t r = 0; r < rows; r++) {
+    for (size_t r = 0; r < all; r++) {
         t.a.q[r] = t.q.at + r * E;
         t.a.out[r] = t.out.at + r * E;
     }
@@ -48,14 +51,24 @@ static void tile_free(struct tile *t)
         fence_free(&t->block[i]);
 }
 
-static float *key(const struct tile *t, size_t j, size_t e)
+static float *keys_of(const struct tile *t, size_t head, size_t block)
 {
-    return t->block[j / KEYS].at + e * KEYS + j % KEYS;
+    return t->block[block].at + head * t->a.E * KEYS;
 }
 
-static float *value(const struct tile *t, size_t j, size_t e)
+static float *values_of(const struct tile *t, size_t head, size_t block)
 {
-    return t->block[j / KEYS].at + t->a.values + j % KEYS * t->a.E + e;
+    return keys_of(t, head, block) + t->a.values;
+}
+
+static float *key(const struct tile *t, size_t head, size_t j, size_t e)
+{
+    return keys_of(t, head, j / KEYS) + e * KEYS + j % KEYS;
+}
+
+static float *value(const struct tile *t, size_t head, size_t j, size_t e)
+{
+    return values_of(t, head, j / KEYS) + j % KEYS * t->a.E + e;
 }
 
 /* What rows may see: all the same keys, one more each, a window, anything. */
@@ -63,8 +76,9 @@ static void look(struct tile *t, size_t kind)
 {
     size_t n = t->n_blocks * KEYS, from = random_below(n - QUERIES),
            window = 1 + random_below(n);
-    for (size_t r = 0; r < t->a.rows; r++) {
-        size_t at = from + r + 1, *first = &t->a.first[r], *end = &t->a.end[r];
+    for (size_t r = 0; r < t->a.heads * t->a.rows; r++) {
+        size_t at = from + r % t->a.rows + 1, *first = &t->a.first[r],
+               *end = &t->a.end[r];
         *first = kind == 2 && at > window ? at - window : 0;
         *end = kind == 0 ? n : at;
         if (kind == 3) {
@@ -116,7 +130,7 @@ static void check_scores(const struct tile *t, size_t r)
     for (size_t j = t->a.first[r]; j < t->a.end[r]; j++) {
         double exact = 0, size = 0;
         for (size_t e = 0; e < t->a.E; e++) {
-            double term = (double)t->q.at[r * t->a.E + e] * *key(t, j, e);
+            double term = (double)t->q.at[r * t->a.E + e] * *key(t, r / t->a.rows, j, e);
             exact += term;
             size += fabs(term);
         }
@@ -131,7 +145,8 @@ static void check_outputs(const struct tile *t, size_t r)
     for (size_t e = 0; e < t->a.E; e++) {
         double exact = 0, size = 0, n = (double)(t->a.end[r] - t->a.first[r]);
         for (size_t j = t->a.first[r]; j < t->a.end[r]; j++) {
-            double term = (double)t->a.s[r * t->a.lds + j] * *value(t, j, e);
+            double term =
+                (double)t->a.s[r * t->a.lds + j] * *value(t, r / t->a.rows, j, e);
             exact += term;
             size += fabs(term);
         }
@@ -146,10 +161,12 @@ START_TEST(scores_and_outputs_are_within_their_bounds)
     for (size_t w = 0; w < N_WIDTHS; w++)
         for (size_t rows = 1; rows <= QUERIES; rows++)
             for (size_t kind = 0; kind < 4; kind++) {
-                struct tile t = tile_new(rows, WIDTHS[w], 1 + random_below(MAX_BLOCKS));
+                size_t heads = 1 + random_below(ROWS / rows);
+                struct tile t =
+                    tile_new(heads, rows, WIDTHS[w], 1 + random_below(MAX_BLOCKS));
                 look(&t, kind);
                 run(k, &t);
-                for (size_t r = 0; r < rows; r++) {
+                for (size_t r = 0; r < heads * rows; r++) {
                     check_scores(&t, r);
                     check_outputs(&t, r);
                 }
@@ -160,14 +177,17 @@ END_TEST
 
 /* ---- bits ------------------------------------------------------------------------ */
 
-/* Row r of `all` in place `at` of another tile, of rows that see other keys. */
+/* Row r of `all` among so many rows of so many heads, whose rows see other keys. */
 static bool same_elsewhere(const struct kernels *k, const struct tile *all, size_t r,
-                           size_t rows, size_t at)
+                           size_t heads, size_t rows)
 {
-    size_t E = all->a.E;
-    struct tile t = tile_new(rows, E, all->n_blocks);
-    for (size_t i = 0; i < t.n_blocks; i++)
-        t.blocks[i] = all->blocks[i];
+    size_t E = all->a.E, strip = E * KEYS, head = random_below(heads);
+    size_t from = r / all->a.rows, at = head * rows + random_below(rows);
+    struct tile t = tile_new(heads, rows, E, all->n_blocks);
+    for (size_t i = 0; i < t.n_blocks; i++) {
+        memcpy(keys_of(&t, head, i), keys_of(all, from, i), strip * sizeof(float));
+        memcpy(values_of(&t, head, i), values_of(all, from, i), strip * sizeof(float));
+    }
     look(&t, random_below(4));
     memcpy(t.q.at + at * E, all->q.at + r * E, E * sizeof(float));
     t.a.first[at] = all->a.first[r];
@@ -186,46 +206,57 @@ START_TEST(a_row_has_the_same_bits_in_any_tile)
     const struct kernels *k = variant(_i);
     for (size_t w = 0; w < N_WIDTHS; w++)
         for (size_t kind = 0; kind < 4; kind++) {
-            struct tile t = tile_new(QUERIES, WIDTHS[w], 1 + random_below(MAX_BLOCKS));
+            struct tile t = tile_new(ROWS / QUERIES, QUERIES, WIDTHS[w],
+                                     1 + random_below(MAX_BLOCKS));
             look(&t, kind);
             run(k, &t);
             bool same = true;
-            for (size_t r = 0; r < QUERIES; r++)
-                for (size_t rows = 1; rows <= QUERIES; rows++)
-                    same &= same_elsewhere(k, &t, r, rows, random_below(rows));
+            for (size_t r = 0; r < ROWS; r++)
+                for (size_t rows = 1; rows <= QUERIES; rows++) {
+                    same &= same_elsewhere(k, &t, r, 1, rows);
+                    same &= same_elsewhere(k, &t, r, ROWS / rows, rows);
+                }
             ck_assert_msg(same, "E %zu, sight %zu", WIDTHS[w], kind);
             tile_free(&t);
         }
 }
 END_TEST
 
-/* A key that is no number spoils the rows that see it, and those alone. */
+/* A key of the first head that is no number spoils the rows of that head that see it, and
+ * those alone. */
+static void check_spoiled(const struct kernels *k, size_t heads, size_t rows, size_t E,
+                          size_t kind)
+{
+    size_t n_blocks = 1 + random_below(MAX_BLOCKS), all = heads * rows;
+    struct tile t = tile_new(heads, rows, E, n_blocks);
+    look(&t, kind);
+    run(k, &t);
+    struct fence s = copy_of(t.a.s, (all - 1) * t.a.lds + n_blocks * KEYS),
+                 out = copy_of(t.out.at, all * E);
+    size_t bad = t.a.end[random_below(rows)] - 1;
+    for (size_t e = 0; e < E; e++)
+        *key(&t, 0, bad, e) = *value(&t, 0, bad, e) = NAN;
+    run(k, &t);
+    for (size_t r = 0; r < all; r++) {
+        size_t first = t.a.first[r], at = r * t.a.lds + first;
+        if (r < rows && sees(&t, r, bad))
+            ck_assert(isnan(t.a.s[r * t.a.lds + bad]) && isnan(t.a.out[r][0]));
+        else
+            ck_assert(same_bits(t.a.s + at, s.at + at, t.a.end[r] - first) &&
+                      same_bits(t.a.out[r], out.at + r * E, E));
+    }
+    fence_free(&s);
+    fence_free(&out);
+    tile_free(&t);
+}
+
 START_TEST(what_a_row_does_not_see_does_not_matter)
 {
     const struct kernels *k = variant(_i);
     for (size_t w = 0; w < N_WIDTHS; w++)
         for (size_t kind = 1; kind < 4; kind++) {
-            size_t E = WIDTHS[w], n_blocks = 1 + random_below(MAX_BLOCKS);
-            struct tile t = tile_new(QUERIES, E, n_blocks);
-            look(&t, kind);
-            run(k, &t);
-            struct fence s = copy_of(t.a.s, (QUERIES - 1) * t.a.lds + n_blocks * KEYS),
-                         out = copy_of(t.out.at, QUERIES * E);
-            size_t bad = t.a.end[random_below(QUERIES)] - 1;
-            for (size_t e = 0; e < E; e++)
-                *key(&t, bad, e) = *value(&t, bad, e) = NAN;
-            run(k, &t);
-            for (size_t r = 0; r < QUERIES; r++) {
-                size_t first = t.a.first[r], at = r * t.a.lds + first;
-                if (sees(&t, r, bad))
-                    ck_assert(isnan(t.a.s[r * t.a.lds + bad]) && isnan(t.a.out[r][0]));
-                else
-                    ck_assert(same_bits(t.a.s + at, s.at + at, t.a.end[r] - first) &&
-                              same_bits(t.a.out[r], out.at + r * E, E));
-            }
-            fence_free(&s);
-            fence_free(&out);
-            tile_free(&t);
+            check_spoiled(k, 1, QUERIES, WIDTHS[w], kind);
+            check_spoiled(k, ROWS / 3, 3, WIDTHS[w], kind);
         }
 }
 END_TEST
