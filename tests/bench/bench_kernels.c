@@ -19,7 +19,7 @@
 #include <immintrin.h>
 #endif
 
-enum { REPEATS = 9, RACERS = 5, MAX_ROWS = 256, VECTOR = 4096 };
+enum { REPEATS = 9, RACERS = 6, MAX_ROWS = 256, VECTOR = 4096 };
 
 static const double run_s = 0.002; /* aimed length of one timed run */
 
@@ -77,7 +77,7 @@ static void run_peak(void *arg)
 /* ---- matrix products
  * -------------------------------------------------------------------- */
 
-enum { N_PRECISIONS = 3, MAX_COLUMNS = 3072 };
+enum { N_PRECISIONS = 4, MAX_COLUMNS = 3072 };
 
 struct matmul_case {
     const struct kernels *k;
@@ -132,6 +132,18 @@ static float *random_floats(size_t n)
     return x;
 }
 
+/* f16 of 2^-8 to 2^-1. */
+static uint16_t *random_halves(size_t n)
+{
+    static uint32_t state = 1;
+    uint16_t *x = mem_alloc(n, sizeof *x);
+    for (size_t i = 0; x && i < n; i++) {
+        state = state * 1664525 + 1013904223;
+        x[i] = (uint16_t)((state >> 16 & 0x8000) | (0x1c00 + (state >> 8) % 0x1c00));
+    }
+    return x;
+}
+
 /* One weight matrix in each precision, and plain for the BLAS. */
 struct weights {
     struct matrix packed[N_PRECISIONS];
@@ -142,18 +154,21 @@ static bool weights_init(struct weights *s, const struct kernels *k, size_t rows
                          size_t K, size_t N)
 {
     static const enum precision all[N_PRECISIONS] = {PRECISION_F32, PRECISION_BF16,
-                                                     PRECISION_INT8};
+                                                     PRECISION_INT8, PRECISION_FILE_F16};
+    uint16_t *halves = random_halves(N * K);
     *s = (struct weights){.w = random_floats(N * K),
                           .x = random_floats(rows * K),
                           .y = random_floats(rows * N)};
-    bool ok = s->w && s->x && s->y;
+    bool ok = s->w && s->x && s->y && halves;
     for (size_t i = 0; i < N_PRECISIONS; i++) {
         void *data = mem_aligned(k->matrix_bytes(all[i], N, K), 1);
         s->packed[i] = (struct matrix){N, K, all[i], data};
         ok = ok && data;
         if (ok)
-            k->pack(&s->packed[i], 0, N, s->w, false);
+            k->pack(&s->packed[i], 0, N,
+                    all[i] == PRECISION_FILE_F16 ? (const void *)halves : s->w, false);
     }
+    mem_free(halves);
     return ok;
 }
 
@@ -174,22 +189,23 @@ static bool bench_shape(const struct kernels *k, size_t K, size_t N)
     bool ok = weights_init(&s, k, MAX_ROWS, K, N);
     for (size_t i = 0; ok && i < sizeof(rows) / sizeof(rows[0]); i++) {
         double seconds[RACERS], flops = 2e-9 * (double)rows[i] * (double)N * (double)K;
-        struct matmul_case c[4];
-        for (size_t j = 0; j < 4; j++)
+        struct matmul_case c[5];
+        for (size_t j = 0; j < 5; j++)
             c[j] = (struct matmul_case){
                 k, &s.packed[j % N_PRECISIONS], s.w, s.x, s.y, rows[i], N, K};
         race((struct work[]){{run_ours, &c[0]},
                              {run_ours, &c[1]},
                              {run_int8, &c[2]},
-                             {run_blas, &c[3]},
+                             {run_ours, &c[3]},
+                             {run_blas, &c[4]},
                              {run_peak, &fma}},
-             fma.lanes ? 5 : 4, seconds);
+             fma.lanes ? 6 : 5, seconds);
         printf("[%4zu,%4zu] %5zu", K, N, rows[i]);
-        for (size_t j = 0; j < 4; j++)
+        for (size_t j = 0; j < 5; j++)
             printf(" %9.1f", flops / seconds[j]);
-        printf(" %8.2f", seconds[3] / seconds[0]);
+        printf(" %8.2f", seconds[4] / seconds[0]);
         if (fma.lanes)
-            printf(" %7.0f%%", 100 * flops / seconds[0] * seconds[4] /
+            printf(" %7.0f%%", 100 * flops / seconds[0] * seconds[5] /
                                    (1e-9 * peak_flops(fma.lanes, PEAK_STEPS)));
         printf("\n");
     }
@@ -233,26 +249,32 @@ static bool bench_cold(const struct kernels *k)
         const double bytes = 1e-9 * 4 * K * N;
         double seconds[RACERS];
         struct matmul_case f32 = {k, &s.packed[0], s.w, s.x, s.y, 1, N, K}, bf16 = f32,
-                           int8 = f32;
+                           int8 = f32, f16 = f32;
         struct read_case read = {s.w, (size_t)K * N / 64 * 64, {0}};
-        struct work work[RACERS] = {
-            {run_ours, &f32}, {run_ours, &bf16}, {run_int8, &int8}, {run_blas, &f32}};
+        struct work work[RACERS] = {{run_ours, &f32},
+                                    {run_ours, &bf16},
+                                    {run_int8, &int8},
+                                    {run_ours, &f16},
+                                    {run_blas, &f32}};
         bf16.packed = &s.packed[1];
         int8.packed = &s.packed[2];
+        f16.packed = &s.packed[3];
 #ifdef __x86_64__
         reads = __builtin_cpu_supports("avx2");
-        work[4] = (struct work){read_all, &read};
+        work[5] = (struct work){read_all, &read};
 #endif
-        race(work, reads ? 5 : 4, seconds);
+        race(work, reads ? 6 : 5, seconds);
         printf("\n%s: one row, weights [%d,%d] beyond the caches, one thread\n", k->name,
                K, N);
         printf("            ms     GB/s%s\n", reads ? "  of reading alone" : "");
-        static const char *const names[] = {"f32", "bf16", "int8", "sgemv", "reading"};
-        static const double shares[] = {1, 0.5, 0.25, 1, 1}; /* of the bytes of f32 */
-        for (int i = 0; i < (reads ? 5 : 4); i++) {
+        static const char *const names[] = {"f32", "bf16",  "int8",
+                                            "f16", "sgemv", "reading"};
+        static const double shares[] = {1,   0.5, 0.25,
+                                        0.5, 1,   1}; /* of the bytes of f32 */
+        for (int i = 0; i < (reads ? 6 : 5); i++) {
             double rate = shares[i] * bytes / seconds[i];
             printf("%-8s %5.2f %8.1f", names[i], seconds[i] * 1e3, rate);
-            printf(reads ? " %15.0f%%\n" : "\n", 100 * rate * seconds[4] / bytes);
+            printf(reads ? " %15.0f%%\n" : "\n", 100 * rate * seconds[5] / bytes);
         }
     }
     weights_done(&s);
@@ -265,8 +287,8 @@ static bool bench_matmul(const struct kernels *k)
     printf("\n%s: packed product beside the BLAS (sgemv for one row), one thread, "
            "GFLOP/s;\nthe peak is that of FMAs %zu bits wide, measured in between\n",
            k->name, 32 * peak_lanes(k->name));
-    printf(
-        "[   K,   N]  rows       f32      bf16      int8      BLAS  f32/BLAS  of peak\n");
+    printf("[   K,   N]  rows       f32      bf16      int8       f16      BLAS  "
+           "f32/BLAS  of peak\n");
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
         if (!bench_shape(k, shapes[i][0], shapes[i][1]))
             return false;

@@ -122,8 +122,8 @@ static void check_resident(const char *dir)
                   (c->cell == CELL_LSTM ? 4 : 1);
     size_t packed = net->packed.used, width = strcmp(weights_dtype(w), "F32") ? 2 : 4;
     ck_assert_msg(packed / width + (net->resident_bytes - packed) / 4 == params,
-                  "%s: %zu bytes of %zu packed, %zu parameters", dir,
-                  net->resident_bytes, packed, params);
+                  "%s: %zu bytes of %zu packed, %zu parameters", dir, net->resident_bytes,
+                  packed, params);
     weights_close(w);
     net_free(net);
 }
