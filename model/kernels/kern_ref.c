@@ -94,8 +94,8 @@ static void ref_scores(const struct attend *a)
 {
     for (size_t r = 0; r < a->heads * a->rows; r++)
         for (size_t j = a->first[r]; j < a->end[r]; j++) {
-            const float *keys = a->blocks[j / KERNELS_KEYS] + a->keys +
-                                r / a->rows * KERNELS_KEYS * a->E;
+            const float *keys =
+                a->blocks[j / KERNELS_KEYS] + a->keys + r / a->rows * KERNELS_KEYS * a->E;
             double sum = 0;
             for (size_t e = 0; e < a->E; e++)
                 sum += (double)a->q[r][e] * keys[e * KERNELS_KEYS + j % KERNELS_KEYS];
