@@ -1,114 +1,81 @@
-// The page: tabs, theme, model choosers. Each panel asks for itself.
-import { el, get } from "./api.js";
+// The page: tabs, looks, models, links. A tab is { panels, open(), restore(state), remember(),
+// redraw() }; README.md tells what each is for.
+import { get } from "./api.js";
 import { attention } from "./attention.js";
-import { nextWord } from "./next_word.js";
-import { sentiment } from "./sentiment.js";
+import { RAMP_NAMES, chooseRamp } from "./colour.js";
+import { fill, tabList } from "./dom.js";
+import { readHash } from "./hash.js";
+import { states } from "./states.js";
+import { tryOut } from "./try.js";
 
-const panels = {
-  "next-word": nextWord(document.getElementById("panel-next-word")),
-  sentiment: sentiment(document.getElementById("panel-sentiment")),
+const tabs = {
+  try: tryOut(document.getElementById("panel-try")),
   attention: attention(document.getElementById("panel-attention")),
+  states: states(document.getElementById("panel-states")),
 };
-const tabs = [...document.querySelectorAll('[role="tab"]')];
-const asked = new Set();
-const taskOf = (tab) => tab.id.replace("tab-", "");
+const panels = Object.values(tabs).flatMap((tab) => tab.panels);
+let ready = false;
 
-function open(name, focus) {
-  for (const tab of tabs) {
-    const mine = taskOf(tab) === name;
-    tab.setAttribute("aria-selected", String(mine));
-    tab.tabIndex = mine ? 0 : -1;
-    document.getElementById(tab.getAttribute("aria-controls")).hidden = !mine;
-    if (mine && focus) {
-      tab.focus();
-    }
+const select = tabList(document.getElementById("tabs"), (name) => {
+  if (ready) {
+    tabs[name].open();
+    tabs[name].remember();
   }
-  if (!asked.has(name) && ready) {
-    asked.add(name);
-    panels[name].ask();
-  }
-}
+});
 
-// Without a choice: the first task that a loaded model serves.
+// Without a name of a tab: the first one that a loaded model serves.
 function openFromHash() {
-  const name = location.hash.slice(1);
-  const served = Object.keys(panels).find((task) => panels[task].known.size > 0);
-  open(name in panels ? name : served || "next-word", false);
-}
-
-function choose(tab) {
-  history.replaceState(null, "", `#${taskOf(tab)}`);
-  open(taskOf(tab), true);
-}
-
-function onTabKey(event) {
-  const at = tabs.indexOf(event.currentTarget);
-  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
-  if (to !== undefined) {
-    event.preventDefault();
-    choose(tabs[(to + tabs.length) % tabs.length]);
+  const { name, state } = readHash();
+  if (name in tabs) {
+    tabs[name].restore(state);
+    select(name);
+  } else if (!ready || name === "") {
+    const served = (tab) => tab.panels.some((panel) => panel.known.size > 0);
+    select(Object.keys(tabs).find((key) => served(tabs[key])) || "try");
   }
 }
 
-function chooseTheme() {
-  const select = document.getElementById("theme");
-  let stored = "auto";
+// A choice of looks that stays, where the browser keeps anything.
+function keptChoice(element, apply) {
+  const key = `seqd-${element.id}`;
   try {
-    stored = localStorage.getItem("theme") || "auto";
+    element.value = localStorage.getItem(key) || element.value;
   } catch {
     // storage switched off: the choice lasts as long as the page
   }
-  select.value = stored;
-  const apply = () => {
-    document.documentElement.dataset.theme = select.value;
-    panels.attention.redraw();
+  const changed = () => {
+    apply(element.value);
+    Object.values(tabs).forEach((tab) => tab.redraw());
   };
-  select.addEventListener("change", () => {
-    apply();
+  element.addEventListener("change", () => {
+    changed();
     try {
-      localStorage.setItem("theme", select.value);
+      localStorage.setItem(key, element.value);
     } catch {
       // as above
     }
   });
-  apply();
+  changed();
 }
 
-function sized(parameters) {
-  return parameters < 1e5 ? `${parameters} parameters` : `${(parameters / 1e6).toFixed(1)} M`;
-}
-
-function listModels(models) {
-  for (const [task, panel] of Object.entries(panels)) {
-    const able = models.filter((model) => model.tasks.includes(task));
-    const usual = able.find((model) => model.default_for.includes(task));
-    panel.model.replaceChildren(...able.map((model) => el("option", {
-      value: model.id, selected: model === usual,
-    }, `${model.id} (${model.family}, ${sized(model.parameters)})`)));
-    panel.known = new Map(able.map((model) => [model.id, model]));
-    panel.adapt();
-    if (able.length === 0) {
-      panel.fail({ message: `No loaded model serves ${task}.` });
-    }
-  }
-  document.getElementById("server").textContent =
-    `${models.length} model${models.length === 1 ? "" : "s"} ready`;
-}
-
-let ready = false;
-for (const tab of tabs) {
-  tab.addEventListener("click", () => choose(tab));
-  tab.addEventListener("keydown", onTabKey);
-}
+const ramp = document.getElementById("ramp");
+fill(ramp, RAMP_NAMES.map((name) => [name, name]), "cividis");
+keptChoice(ramp, chooseRamp);
+keptChoice(document.getElementById("theme"), (theme) => (document.documentElement.dataset.theme = theme));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change",
+  () => Object.values(tabs).forEach((tab) => tab.redraw()));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("main").focus();
+});
 window.addEventListener("hashchange", openFromHash);
-chooseTheme();
 openFromHash();
 try {
-  listModels((await get("/v1/models")).data);
+  const models = (await get("/v1/models")).data;
+  panels.forEach((panel) => panel.list(models));
+  document.getElementById("server").textContent = `${models.length} model${models.length === 1 ? "" : "s"} ready`;
   ready = true;
   openFromHash();
 } catch (error) {
-  for (const panel of Object.values(panels)) {
-    panel.fail(error);
-  }
+  panels.forEach((panel) => panel.fail(error));
 }

@@ -9,7 +9,7 @@ struct embed_file {
     const char *type; /* Content-Type */
     const char *at;   /* [n] */
     size_t n;
-    const char *etag; /* of the bytes, quoted */
+    const char *etag; /* of the bytes, quoted; weak: they may go out packed */
 };
 
 /* By name, NULL if there is none. */

@@ -1,163 +1,225 @@
-// Draws a matrix of weights on a canvas, with token labels on both axes.
+// A matrix as a heat map on a canvas: labels on both axes, a pinned row or column, and a
+// crosshair that follows the mouse or the arrow keys.
+import { arrowTo, el } from "./dom.js";
+import { placeOf, shades } from "./colour.js";
 
-// Cividis (Nunez, Anderton, Renslow 2018) at nine even steps; readable without hue vision.
-const STOPS = [
-  [0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115],
-  [138, 134, 120], [165, 156, 116], [195, 179, 105], [254, 232, 56],
-];
+const CELL_MOST = 44;
+const SIDE_MOST = 4096; // device pixels, when magnified
+const LABEL_ROOM = 12;
 
-export function colour(value) {
-  const at = Math.min(Math.max(value, 0), 1) * (STOPS.length - 1);
-  const i = Math.min(Math.floor(at), STOPS.length - 2);
-  return STOPS[i].map((from, c) => Math.round(from + (STOPS[i + 1][c] - from) * (at - i)));
+export function cut(label, most = 14) {
+  return label.length > most ? `${label.slice(0, most - 1)}…` : label;
 }
 
-export function scaled(value, max, scale) {
-  const part = max > 0 ? value / max : 0;
-  return scale === "sqrt" ? Math.sqrt(part) : part;
+// Where everything stands, in CSS pixels; measure(text) is a text's width.
+export function layoutOf(view, room, measure) {
+  const { rows, columns, cellHeight, large } = view;
+  const most = room < 440 ? 8 : 14;
+  const width = (labels) => 9 + Math.max(0, ...labels.map((label) => Math.ceil(measure(cut(label, most)))));
+  const left = width(rows);
+  const fit = (room - left - 6) / columns.length;
+  const magnified = Math.max(fit, Math.min(24, SIDE_MOST / (devicePixelRatio * columns.length)));
+  let cellW = Math.min(large ? magnified : fit, CELL_MOST);
+  cellW = cellW >= 3 ? Math.floor(cellW) : cellW;
+  const cellH = cellHeight || cellW;
+  const every = (cell) => Math.max(1, Math.ceil(LABEL_ROOM / cell));
+  const top = width(columns.filter((_, i) => i % every(cellW) === 0));
+  return {
+    left, top, cellW, cellH, most, everyRow: every(cellH), everyColumn: every(cellW),
+    width: Math.ceil(left + cellW * columns.length + 6), height: Math.ceil(top + cellH * rows.length + 6),
+  };
 }
 
-export function drawColours(canvas) {
-  const context = canvas.getContext("2d");
-  for (let x = 0; x < canvas.width; x++) {
-    context.fillStyle = `rgb(${colour(x / (canvas.width - 1))})`;
-    context.fillRect(x, 0, 1, canvas.height);
+// The cells as an image of at most wide x high pixels; where cells are smaller than pixels
+// the strongest of them is seen.
+function imageOf(view, wide, high) {
+  const { values, low, high: top, scale, signed } = view;
+  const [height, width] = [view.rows.length, view.columns.length];
+  const [w, h] = [Math.min(width, Math.max(wide, 1)), Math.min(height, Math.max(high, 1))];
+  const strongest = new Float32Array(w * h).fill(NaN);
+  for (let r = 0, i = 0; r < height; r++) {
+    const row = Math.floor((r * h) / height) * w;
+    for (let c = 0; c < width; c++, i++) {
+      const to = row + (w === width ? c : Math.floor((c * w) / width));
+      const before = strongest[to];
+      if (!(before > values[i]) || (signed && Math.abs(values[i]) > Math.abs(before))) {
+        strongest[to] = values[i];
+      }
+    }
   }
+  const ramp = shades(signed);
+  const image = new ImageData(w, h);
+  strongest.forEach((value, p) => {
+    if (!Number.isNaN(value)) {
+      const [red, green, blue] = ramp[Math.round(placeOf(value, low, top, scale) * 255)];
+      image.data[4 * p] = red;
+      image.data[4 * p + 1] = green;
+      image.data[4 * p + 2] = blue;
+      image.data[4 * p + 3] = 255;
+    }
+  });
+  const canvas = document.createElement("canvas");
+  canvas.width = w;
+  canvas.height = h;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
 }
-
-// All colours once, so that a cell costs a look-up.
-const SHADES = Array.from({ length: 256 }, (_, i) => colour(i / 255));
 
 export class HeatMap {
-  constructor(canvas, onCell) {
-    this.canvas = canvas;
-    this.base = document.createElement("canvas"); // labels and cells, without marks
+  // onMove(cell, by) and onPin(cell) get { row, column }
+  constructor(frame, { onMove = () => {}, onPin = () => {} }) {
+    this.frame = frame;
+    this.canvas = el("canvas", { "aria-hidden": "true" });
+    this.bands = [0, 1, 2, 3].map((i) => el("i", { className: i < 2 ? "cross" : "pinned", hidden: true }));
+    this.plane = el("div", {
+      className: "plane", tabIndex: 0, role: "application", "aria-roledescription": "heat map",
+    }, this.canvas, ...this.bands);
+    frame.classList.add("map");
+    frame.append(this.plane);
     this.view = null;
-    const at = (event) => {
-      const cell = this.cellAt(event.offsetX, event.offsetY);
-      return cell && onCell(cell, event.type === "click");
-    };
-    canvas.addEventListener("click", at);
-    canvas.addEventListener("mousemove", at);
+    this.at = { row: 0, column: 0 };
+    this.onMove = onMove;
+    this.onPin = onPin;
+    this.plane.addEventListener("pointermove", (event) => this.moved(this.cellAt(event)));
+    this.plane.addEventListener("pointerleave", () => this.point(-1, -1));
+    this.plane.addEventListener("click", (event) => {
+      const cell = this.cellAt(event);
+      this.moved(cell);
+      if (cell) {
+        onPin(cell);
+      }
+    });
+    this.plane.addEventListener("keydown", (event) => this.onKey(event));
+    new ResizeObserver(() => this.frame.clientWidth !== this.room && this.redraw()).observe(frame);
   }
 
-  // view: {rows, columns: labels; at(row, column); max, scale}
+  // view: { label, rows, columns: names; values: row-major numbers, NaN where there is none;
+  // low, high, scale, signed; cellHeight (else square); large: wider than the room }
   draw(view) {
     this.view = view;
-    const style = getComputedStyle(this.canvas);
-    const ratio = window.devicePixelRatio || 1;
-    const room = this.canvas.parentElement.clientWidth - 2;
-    const context = this.base.getContext("2d");
+    const style = getComputedStyle(this.frame);
+    const context = this.canvas.getContext("2d");
+    const ratio = devicePixelRatio || 1;
     const font = `12px ${style.fontFamily}`;
     context.font = font;
-    this.left = labelWidth(context, view.rows);
-    this.top = view.columns.length > 100 ? 8 : labelWidth(context, view.columns);
-    const fit = Math.floor((room - this.left - 8) / view.columns.length);
-    this.cell = Math.max(Math.min(fit, 44), view.columns.length > 100 ? 3 : 14);
-    const width = this.left + this.cell * view.columns.length + 8;
-    const height = this.top + this.cell * view.rows.length + 8;
-    for (const canvas of [this.base, this.canvas]) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
+    this.room = this.frame.clientWidth;
+    const lay = layoutOf(view, this.room, (text) => context.measureText(text).width);
+    this.lay = lay;
+    this.canvas.width = Math.round(lay.width * ratio);
+    this.canvas.height = Math.round(lay.height * ratio);
+    for (const node of [this.canvas, this.plane]) {
+      node.style.width = `${lay.width}px`;
+      node.style.height = `${lay.height}px`;
     }
-    this.canvas.style.width = `${width}px`;
-    this.canvas.style.height = `${height}px`;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.font = font;
     context.fillStyle = style.color;
-    this.labels(context);
-    this.cells(context);
+    this.writeLabels(context);
+    this.paintCells(context, ratio);
+    this.plane.setAttribute("aria-label", `${view.label}, ${view.rows.length} by ${view.columns.length}; `
+      + "arrows move the crosshair, Enter pins");
+    this.point(-1, -1);
   }
 
-  // Frames a row or a column (-1: none), at the cost of one copied picture.
-  mark(row, column) {
+  redraw() {
+    if (this.view && this.frame.clientWidth > 0) {
+      this.draw(this.view);
+      this.pin(...(this.pinned || [-1, -1]));
+    }
+  }
+
+  writeLabels(context) {
     const { rows, columns } = this.view;
-    const context = this.canvas.getContext("2d");
-    const ratio = window.devicePixelRatio || 1;
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    context.drawImage(this.base, 0, 0);
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.strokeStyle = getComputedStyle(this.canvas).color;
-    context.lineWidth = 2;
-    if (row >= 0) {
-      context.strokeRect(this.left - 1, this.top + row * this.cell - 1,
-        columns.length * this.cell + 1, this.cell + 1);
-    }
-    if (column >= 0) {
-      context.strokeRect(this.left + column * this.cell - 1, this.top - 1, this.cell + 1,
-        rows.length * this.cell + 1);
-    }
-  }
-
-  labels(context) {
-    const every = this.cell >= 12 ? 1 : Math.ceil(12 / this.cell);
+    const { left, top, cellW, cellH, most, everyRow, everyColumn } = this.lay;
     context.textBaseline = "middle";
     context.textAlign = "right";
-    this.view.rows.forEach((label, i) => {
-      if (i % every === 0) {
-        context.fillText(cut(label), this.left - 5, this.top + (i + 0.5) * this.cell);
-      }
-    });
-    if (this.top <= 8) {
-      return;
+    for (let i = 0; i < rows.length; i += everyRow) {
+      context.fillText(cut(rows[i], most), left - 4, top + (i + 0.5) * cellH);
     }
     context.textAlign = "left";
-    this.view.columns.forEach((label, i) => {
-      if (i % every === 0) {
-        context.save();
-        context.translate(this.left + (i + 0.5) * this.cell, this.top - 5);
-        context.rotate(-Math.PI / 2);
-        context.fillText(cut(label), 0, 0);
-        context.restore();
-      }
-    });
+    for (let i = 0; i < columns.length; i += everyColumn) {
+      context.save();
+      context.translate(left + (i + 0.5) * cellW, top - 4);
+      context.rotate(-Math.PI / 2);
+      context.fillText(cut(columns[i], most), 0, 0);
+      context.restore();
+    }
   }
 
-  // One pixel per weight, then magnified; large cells get thin gaps.
-  cells(context) {
-    const { rows, columns, at, max, scale } = this.view;
-    const [height, width] = [rows.length, columns.length];
-    const image = new ImageData(width, height);
-    for (let r = 0, p = 0; r < height; r++) {
-      for (let c = 0; c < width; c++, p += 4) {
-        const [red, green, blue] = SHADES[Math.round(255 * Math.min(scaled(at(r, c), max, scale), 1))];
-        image.data.set([red, green, blue, 255], p);
-      }
-    }
-    const small = document.createElement("canvas");
-    small.width = width;
-    small.height = height;
-    small.getContext("2d").putImageData(image, 0, 0);
+  // One pixel per cell, then magnified; large cells get thin gaps.
+  paintCells(context, ratio) {
+    const { rows, columns } = this.view;
+    const { left, top, cellW, cellH } = this.lay;
+    const [width, height] = [columns.length * cellW, rows.length * cellH];
     context.imageSmoothingEnabled = false;
-    context.drawImage(small, this.left, this.top, width * this.cell, height * this.cell);
-    for (let i = 1; i <= Math.max(width, height) && this.cell >= 10; i++) {
-      const line = i * this.cell - 1;
-      if (i <= width) {
-        context.clearRect(this.left + line, this.top, 1, height * this.cell);
-      }
-      if (i <= height) {
-        context.clearRect(this.left, this.top + line, width * this.cell, 1);
-      }
+    context.drawImage(imageOf(this.view, Math.round(width * ratio), Math.round(height * ratio)),
+      left, top, width, height);
+    for (let i = 1; cellW >= 10 && i < columns.length; i++) {
+      context.clearRect(left + i * cellW - 1, top, 1, height);
+    }
+    for (let i = 1; cellH >= 10 && i < rows.length; i++) {
+      context.clearRect(left, top + i * cellH - 1, width, 1);
     }
   }
 
-  cellAt(x, y) {
+  place(band, across, i) {
+    const { left, top, cellW, cellH } = this.lay;
+    const { rows, columns } = this.view;
+    band.hidden = i < 0;
+    const box = across ? [left, top + i * cellH, columns.length * cellW, cellH]
+      : [left + i * cellW, top, cellW, rows.length * cellH];
+    ["left", "top", "width", "height"].forEach((side, s) => (band.style[side] = `${box[s]}px`));
+  }
+
+  // Frames a row and a column that stay; -1: none.
+  pin(row, column) {
+    this.pinned = [row, column];
+    this.place(this.bands[2], true, row);
+    this.place(this.bands[3], false, column);
+  }
+
+  // Moves the crosshair, without telling anybody.
+  point(row, column) {
+    this.place(this.bands[0], true, row);
+    this.place(this.bands[1], false, column);
+  }
+
+  moved(cell) {
+    if (cell) {
+      this.at = cell;
+      this.point(cell.row, cell.column);
+      this.onMove(cell);
+    }
+  }
+
+  cellAt(event) {
     if (!this.view) {
       return null;
     }
-    const column = Math.floor((x - this.left) / this.cell);
-    const row = Math.floor((y - this.top) / this.cell);
-    const inside = row >= 0 && row < this.view.rows.length && column >= 0
-      && column < this.view.columns.length;
+    const box = this.plane.getBoundingClientRect();
+    const column = Math.floor((event.clientX - box.left - this.lay.left) / this.lay.cellW);
+    const row = Math.floor((event.clientY - box.top - this.lay.top) / this.lay.cellH);
+    const inside = row >= 0 && row < this.view.rows.length && column >= 0 && column < this.view.columns.length;
     return inside ? { row, column } : null;
   }
-}
 
-function cut(label) {
-  return label.length > 14 ? `${label.slice(0, 13)}…` : label;
-}
-
-function labelWidth(context, labels) {
-  return 10 + Math.max(...labels.map((label) => Math.ceil(context.measureText(cut(label)).width)));
+  onKey(event) {
+    if (!this.view) {
+      return;
+    }
+    const [height, width] = [this.view.rows.length, this.view.columns.length];
+    const { row, column } = this.at;
+    const at = Math.min(row, height - 1) * width + Math.min(column, width - 1);
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      this.onPin(this.at);
+      return;
+    }
+    const step = { ArrowDown: at + width, ArrowUp: at - width }[event.key];
+    const to = step === undefined ? arrowTo(event.key, at, width * height, width) : step;
+    if (to !== undefined && to >= 0 && to < width * height) {
+      event.preventDefault();
+      this.moved({ row: Math.floor(to / width), column: to % width });
+    }
+  }
 }

@@ -1,9 +1,11 @@
 // Next word as you type: chips under the text; Tab takes the first one. Of a masked model
 // the chips are for the place of its mask token.
-import { Panel, el } from "./api.js";
+import { el } from "./dom.js";
+import { Panel } from "./panel.js";
 
 // Letters, digits and what stands inside words; also inside note words like C#5:4/3.
 const WORD_END = /[\p{L}\p{N}][\p{L}\p{M}\p{N}'’#:/-]*$/u;
+const TYPING_MS = 60;
 
 // What stands in the box at first; models of other languages than words bring their own.
 const SAMPLES = { "next-note-lstm": "D5:2 E5:2 F#5:2 | " };
@@ -20,31 +22,25 @@ export function splitAtWord(text, unit) {
   return { text: text.slice(0, text.length - prefix.length), prefix };
 }
 
-export function nextWord(section) {
+export function nextWord(section, changed) {
   const box = section.querySelector("textarea");
   const chips = section.querySelector("#nw-chips");
   const unit = section.querySelector("#nw-unit");
   const top = section.querySelector("#nw-top");
   const hint = section.querySelector("#nw-mask");
+  const panel = new Panel(section, { task: "next-word", adapted });
   let sample = SAMPLE;
   let armed = false; // Tab takes a word only after typing
-  let asked = null;
+  let asked = null; // where in the text a chip goes
 
-  const panel = new Panel(section, "/v1/next-word", build, show);
-
-  function build() {
-    const mask = panel.info.mask_token;
-    return mask ? buildMasked(mask) : buildNext();
-  }
-
-  function buildMasked(mask) {
+  function bodyMasked(mask) {
     const from = box.value.indexOf(mask);
     if (from < 0) {
       chips.replaceChildren(el("button", {
         type: "button",
         onclick: () => {
           box.setRangeText(mask, box.selectionStart, box.selectionEnd, "end");
-          panel.ask();
+          ask();
         },
       }, `Put ${mask} here`));
       return null;
@@ -53,7 +49,7 @@ export function nextWord(section) {
     return { text: box.value, top_k: Number(top.value), unit: unit.value };
   }
 
-  function buildNext() {
+  function bodyNext() {
     const before = box.value.slice(0, box.selectionStart);
     const parts = splitAtWord(before, unit.value);
     asked = { from: before.length - parts.prefix.length, to: before.length };
@@ -67,6 +63,23 @@ export function nextWord(section) {
     return body;
   }
 
+  async function ask() {
+    const mask = panel.info.mask_token;
+    const body = mask ? bodyMasked(mask) : bodyNext();
+    if (!body) {
+      panel.drop();
+      panel.clear();
+      return;
+    }
+    const answer = await panel.post("/v1/next-word", body);
+    if (answer) {
+      show(answer.reply.results[0].predictions);
+      changed();
+    } else if (!panel.error.hidden) {
+      chips.replaceChildren();
+    }
+  }
+
   function take(text) {
     if (text === null || !asked) {
       return;
@@ -77,7 +90,7 @@ export function nextWord(section) {
     chips.replaceChildren();
     armed = true;
     box.focus();
-    panel.ask();
+    ask();
   }
 
   function chip(prediction) {
@@ -96,19 +109,13 @@ export function nextWord(section) {
     }, shown, el("small", {}, `${percent} %`), bar);
   }
 
-  function show(reply) {
-    const found = reply.results[0].predictions;
+  function show(found) {
     chips.replaceChildren(...found.map(chip));
     if (found.length === 0) {
       chips.append(el("span", { className: "hint" }, panel.info.mask_token
         ? "No whole word of this model stands there." : "No word of this model begins like that."));
     }
   }
-
-  panel.failed = (error) => {
-    chips.replaceChildren();
-    panel.fail(error);
-  };
 
   function moveFocus(event) {
     const all = [...chips.querySelectorAll("button:not(:disabled)")];
@@ -124,18 +131,7 @@ export function nextWord(section) {
     event.preventDefault();
   }
 
-  box.addEventListener("input", () => {
-    armed = true;
-    panel.soon(60);
-  });
-  box.addEventListener("blur", () => (armed = false));
-  box.addEventListener("click", () => panel.soon(60));
-  box.addEventListener("keyup", (event) => {
-    if (["ArrowLeft", "ArrowRight", "ArrowUp", "Home", "End"].includes(event.key)) {
-      panel.soon(60);
-    }
-  });
-  box.addEventListener("keydown", (event) => {
+  function onKey(event) {
     const first = chips.querySelector("button:not(:disabled)");
     if (event.key === "Escape") {
       armed = false;
@@ -146,21 +142,40 @@ export function nextWord(section) {
       event.preventDefault();
       first.focus();
     }
-  });
-  chips.addEventListener("keydown", moveFocus);
-  panel.adapted = (model) => {
+  }
+
+  function write(text) {
+    box.value = text;
+    box.setSelectionRange(text.length, text.length);
+  }
+
+  function adapted(model) {
     hint.hidden = !model.mask_token;
     hint.querySelector("code").textContent = model.mask_token || "";
     chips.replaceChildren();
     if (box.value === sample) {
       sample = sampleOf(model);
-      box.value = sample;
-      box.setSelectionRange(box.value.length, box.value.length);
+      write(sample);
     }
-  };
-  unit.addEventListener("change", () => panel.ask());
-  top.addEventListener("change", () => panel.ask());
+  }
 
-  box.setSelectionRange(box.value.length, box.value.length);
-  return panel;
+  const soon = () => panel.soon(ask, TYPING_MS);
+  box.addEventListener("input", () => {
+    armed = true;
+    soon();
+  });
+  box.addEventListener("blur", () => (armed = false));
+  box.addEventListener("click", soon);
+  box.addEventListener("keyup", (event) => {
+    if (["ArrowLeft", "ArrowRight", "ArrowUp", "Home", "End"].includes(event.key)) {
+      soon();
+    }
+  });
+  box.addEventListener("keydown", onKey);
+  chips.addEventListener("keydown", moveFocus);
+  for (const field of [panel.select, unit, top]) {
+    field.addEventListener("change", ask);
+  }
+  write(box.value);
+  return { panel, box, ask, write };
 }

@@ -1,5 +1,11 @@
-// Sentiment as you type: one text a line, a bar per label.
-import { Panel, el } from "./api.js";
+// Sentiment as you type: one text a line, a bar per label, and what each word of the first
+// lines did for the answer.
+import { el } from "./dom.js";
+import { Panel } from "./panel.js";
+import { ShadedText } from "./shade.js";
+
+const TYPING_MS = 150;
+const SHADED_LINES = 4;
 
 // Shares and probabilities as bars; what a regression gives is just a number.
 function scores(result, raw) {
@@ -17,35 +23,50 @@ function scores(result, raw) {
   return list;
 }
 
-export function sentiment(section) {
+export function sentiment(section, changed) {
   const box = section.querySelector("textarea");
   const results = section.querySelector("#se-results");
+  const panel = new Panel(section, { task: "sentiment" });
 
-  function build() {
+  async function ask() {
     const texts = box.value.split("\n").filter((line) => line.trim() !== "");
     if (texts.length === 0) {
+      panel.drop();
+      panel.clear();
       results.replaceChildren();
-      return null;
+      return;
     }
-    const body = texts.length === 1 ? { text: texts[0] } : { texts };
     const second = panel.secondText;
-    if (second && texts.length === 1) {
-      body.text_pair = second;
-    } else if (second) {
-      body.text_pairs = texts.map(() => second);
+    const body = texts.length === 1 ? { text: texts[0] } : { texts };
+    if (second) {
+      Object.assign(body, texts.length === 1 ? { text_pair: second } : { text_pairs: texts.map(() => second) });
     }
-    return body;
+    const answer = await panel.post("/v1/sentiment", body);
+    if (answer) {
+      const lines = texts.map((text) => el("p", { className: "line" }, text));
+      results.replaceChildren(...answer.reply.results.map((result, i) =>
+        el("article", {}, lines[i], scores(result, panel.info.scores === "raw"))));
+      changed();
+      lines.slice(0, SHADED_LINES).forEach((line, i) => shade(line, texts[i], second, i));
+    }
   }
 
-  function show(reply, body) {
-    const texts = body.texts || [body.text];
-    results.replaceChildren(...reply.results.map((result, i) =>
-      el("article", {}, el("h2", {}, texts[i]), scores(result, panel.info.scores === "raw"))));
+  // A second look, which leaves the answer as it is when it cannot be had.
+  async function shade(line, text, second, i) {
+    const body = { text, offset_unit: "utf16", ...(second ? { text_pair: second } : {}) };
+    const answer = await panel.post("/v1/importance", body, { channel: `line ${i}`, quiet: () => {} });
+    if (answer) {
+      const units = answer.reply.units.filter((unit) => !unit.part);
+      const values = units.map((unit) => unit.importance);
+      const shaded = new ShadedText(line, { label: "Text shaded by importance" });
+      shaded.write([text], units.map((unit) => ({ ...unit, name: unit.text, part: 0 })));
+      shaded.paint(values, { high: Math.max(...values.map(Math.abs)), signed: true });
+    }
   }
 
-  const panel = new Panel(section, "/v1/sentiment", build, show);
-  for (const field of [box, panel.second]) {
-    field.addEventListener("input", () => panel.soon(150));
-  }
-  return panel;
+  const soon = () => panel.soon(ask, TYPING_MS);
+  box.addEventListener("input", soon);
+  panel.second.addEventListener("input", soon);
+  panel.select.addEventListener("change", ask);
+  return { panel, box, ask };
 }
