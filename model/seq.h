@@ -66,7 +66,7 @@ struct seq_info {
     const char *family;    /* "lstm", "gru", "rnn", "gpt2", "bert", ... */
     const char *dtype;     /* in the file: "F32", "BF16", "F16", "mixed" */
     const char *kernels;   /* variant in use, "avx2" */
-    const char *precision; /* of the weights in memory: "f32", "bf16", "int8" */
+    const char *precision; /* what weights count as: "f32", "bf16", "int8" */
     unsigned tasks;        /* bits of enum seq_task */
     enum seq_mask mask;    /* of its attention maps */
     size_t n_params, file_bytes, resident_bytes;
@@ -101,7 +101,7 @@ struct seq_info {
 
 struct seq_load_options {
     const char *cpu;       /* kernel variant, NULL = best */
-    const char *precision; /* of the weights in memory: "f32" (NULL), "bf16", "int8" */
+    const char *precision; /* what weights count as: "f32" (NULL), "bf16", "int8" */
     /* What a model with states may hold in memory of texts that seq_next_word has read or
      * seq_generate written, for texts that begin like them: their tokens and the states
      * behind them. Those not asked for the longest go first. Changes no answer, only what

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/clock.h"
@@ -25,6 +26,15 @@ static bool has_config(const char *dir)
     char path[PATH_MAX];
     int n = snprintf(path, sizeof path, "%s/config.json", dir);
     return n > 0 && (size_t)n < sizeof path && access(path, R_OK) == 0;
+}
+
+static uint64_t written_at(const char *dir)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int n = snprintf(path, sizeof path, "%s/config.json", dir);
+    bool good = n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0;
+    return good && st.st_mtime > 0 ? (uint64_t)st.st_mtime : 0;
 }
 
 struct found {
@@ -119,6 +129,7 @@ static void *load(void *arg)
     if (l->code == ERR_OK)
         l->model->info = seq_model_info(l->model->seq);
     l->model->load_us = clock_us() - start;
+    l->model->created = written_at(l->model->dir);
     return NULL;
 }
 
@@ -335,23 +346,19 @@ const struct model *models_default(const struct models *m, enum seq_task task)
     return best;
 }
 
-static const char *task_name(enum seq_task task)
+const struct models_task MODELS_TASKS[] = {
+    {SEQ_NEXT_WORD, "next-word", "next-word prediction", false},
+    {SEQ_CLASSIFY, "sentiment", "classification", false},
+    {SEQ_ATTENTION, "attention", "attention maps", true},
+    {SEQ_INSPECT, "states", "states", true},
+    {SEQ_IMPORTANCE, "importance", "importance (labels or next words)", true}};
+
+static const char *meaning_of(enum seq_task task)
 {
-    switch (task) {
-    case SEQ_NEXT_WORD:
-    case SEQ_NEXT_TOKEN:
-        return "next-word prediction";
-    case SEQ_CLASSIFY:
-        return "classification";
-    case SEQ_ATTENTION:
-        return "attention maps";
-    case SEQ_IMPORTANCE:
-        return "importance (labels or next words)";
-    case SEQ_STATES:
-    case SEQ_INSPECT:
-        break;
-    }
-    return "states";
+    size_t i = 0;
+    while (i < MODELS_TASKS_N && MODELS_TASKS[i].task != task)
+        i++;
+    return i < MODELS_TASKS_N ? MODELS_TASKS[i].meaning : MODELS_TASKS[0].meaning;
 }
 
 /* "a, b" of all models for the task, or "none". */
@@ -377,11 +384,11 @@ enum err_code models_choose(const struct models *m, const char *name, size_t n,
     list_names(m, task, names, sizeof names);
     if (!name)
         return err_param(err, ERR_TASK, "model", "no loaded model serves %s",
-                         task_name(task));
+                         meaning_of(task));
     if (!found)
         return err_param(err, ERR_NOT_FOUND, "model",
                          "no model is named \"%.*s\"; for %s there are: %s",
-                         n < 80 ? (int)n : 80, name, task_name(task), names);
+                         n < 80 ? (int)n : 80, name, meaning_of(task), names);
     return err_param(err, ERR_TASK, "model", "%s doesn't serve %s; these do: %s",
-                     found->name, task_name(task), names);
+                     found->name, meaning_of(task), names);
 }

@@ -16,6 +16,7 @@ struct model {
     struct seq_model *seq;
     const struct seq_info *info; /* of seq */
     uint64_t load_us;            /* how long loading took */
+    uint64_t created;            /* when its config.json was written, Unix time */
 };
 
 struct models {
@@ -23,6 +24,15 @@ struct models {
     size_t n;
     size_t *preferred; /* [n] indexes into at: who answers requests that name no model */
 };
+
+/* What models serve, by the names of the routes: /v1/NAME. */
+struct models_task {
+    enum seq_task task;
+    const char *name, *meaning; /* the meaning goes behind "serves" */
+    bool inspects;              /* as its route */
+};
+enum { MODELS_TASKS_N = 5 };
+extern const struct models_task MODELS_TASKS[MODELS_TASKS_N];
 
 /* Loads all folders at once. Two folders of one name are refused. `precision` is a list
  * of PRECISION or NAME=PRECISION, separated by commas; that of `options` (which may be

@@ -50,7 +50,7 @@ static const struct option TABLE[] = {
      "computing threads; 0 = one per core"},
     {"cpu", OPTION_WORD, AT(cpu), "auto", 0, 0, CPUS, "variant of the kernels"},
     {"precision", OPTION_TEXT, AT(precision), "f32", 0, 0, NULL,
-     "how weights are held: f32, bf16 or int8; NAME=int8 for one model; a list of both, "
+     "what weights count as: f32, bf16 or int8; NAME=int8 for one model; a list of both, "
      "separated by commas"},
     {"http-threads", OPTION_INT, AT(http_threads), "2", 1, 16, NULL,
      "threads that read requests and write replies"},
@@ -75,8 +75,8 @@ static const struct option TABLE[] = {
      "answered 429"},
     {"attention-max-values", OPTION_INT, AT(attention_max_values), "1048576", 1, GIB,
      NULL,
-     "numbers in one attention reply as JSON, in binary 16 times as many; more are "
-     "answered 413 before any is computed"},
+     "numbers in one reply of attention or states as JSON, in binary 16 times as many; "
+     "more are answered 413 before any is computed"},
     {"inspect", OPTION_CHOICE, AT(inspect), "on", 0, 0, SWITCH,
      "whether the routes that look inside models are there"},
     {"inspect-jobs", OPTION_INT, AT(inspect_jobs), "0", 0, 256, NULL,

@@ -3,18 +3,6 @@
 #include "server/json_write.h"
 #include "server/server.h"
 
-/* The tasks with a route, by the names of their routes. */
-static const struct {
-    const char *name;
-    enum seq_task task;
-    bool inspects; /* as its route */
-} TASKS[] = {{"next-word", SEQ_NEXT_WORD, false},
-             {"sentiment", SEQ_CLASSIFY, false},
-             {"attention", SEQ_ATTENTION, true},
-             {"states", SEQ_INSPECT, true},
-             {"importance", SEQ_IMPORTANCE, true}};
-enum { N_TASKS = sizeof TASKS / sizeof *TASKS };
-
 static const char *const MASKS[] = {[SEQ_MASK_CAUSAL] = "causal",
                                     [SEQ_MASK_FULL] = "full",
                                     [SEQ_MASK_POOLING] = "pooling"};
@@ -32,6 +20,8 @@ static const struct doc_shape MAPS[] = {
 static const struct doc_shape MODEL[] = {
     {"id", DOC_STRING, .help = "The name requests use: the folder's name"},
     {"object", DOC_STRING, .help = "model"},
+    {"created", DOC_INTEGER, .help = "When its config.json was written, Unix time"},
+    {"owned_by", DOC_STRING, .help = "seqd"},
     {"architecture", DOC_STRING, .help = "As its config.json says"},
     {"family", DOC_STRING, .help = "lstm, gru, rnn, or its model_type: gpt2, bert, ..."},
     {"tasks", DOC_STRINGS,
@@ -55,7 +45,7 @@ static const struct doc_shape MODEL[] = {
     {"attention", DOC_OBJECT, .nullable = true, .of = MAPS, .help = "Its maps, if any"},
     {"dtype", DOC_STRING, .help = "Of the weights in the file"},
     {"kernels", DOC_STRING, .help = "Variant that computes"},
-    {"precision", DOC_STRING, .help = "How the weights are held: f32, bf16 or int8"},
+    {"precision", DOC_STRING, .help = "What the weights count as: f32, bf16 or int8"},
     {"file_bytes", DOC_INTEGER, .help = "Size of the weights on disk"},
     {"resident_bytes", DOC_INTEGER, .help = "Memory its weights take"},
     {"load_ms", DOC_NUMBER, .help = "How long loading took"},
@@ -73,11 +63,11 @@ static void write_tasks(struct json_writer *w, const struct server *s,
                         const struct model *m, bool only_default)
 {
     json_write_array(w);
-    for (size_t i = 0; i < N_TASKS; i++)
-        if (m->info->tasks & (unsigned)TASKS[i].task &&
-            (!TASKS[i].inspects || s->options->inspect) &&
-            (!only_default || models_default(s->models, TASKS[i].task) == m))
-            json_write_string(w, TASKS[i].name);
+    for (const struct models_task *t = MODELS_TASKS; t < MODELS_TASKS + MODELS_TASKS_N;
+         t++)
+        if (m->info->tasks & (unsigned)t->task && (!t->inspects || s->options->inspect) &&
+            (!only_default || models_default(s->models, t->task) == m))
+            json_write_string(w, t->name);
     json_write_end(w);
 }
 
@@ -102,6 +92,8 @@ static void write_model(struct json_writer *w, const struct server *s,
     json_write_object(w);
     json_write_key_string(w, "id", m->name);
     json_write_key_string(w, "object", "model");
+    json_write_key_uint(w, "created", m->created);
+    json_write_key_string(w, "owned_by", "seqd");
     json_write_key_string(w, "architecture", info->architecture);
     json_write_key_string(w, "family", info->family);
     json_write_key(w, "tasks");

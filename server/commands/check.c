@@ -38,14 +38,6 @@ const struct command command_check = {
 /* ---- words for what a model is --------------------------------------------------- */
 
 static const struct {
-    enum seq_task task;
-    const char *name, *route;
-} TASKS[] = {{SEQ_NEXT_WORD, "next-word", "POST /v1/next-word"},
-             {SEQ_CLASSIFY, "sentiment", "POST /v1/sentiment"},
-             {SEQ_ATTENTION, "attention", "POST /v1/attention"}};
-enum { N_TASKS = sizeof TASKS / sizeof *TASKS };
-
-static const struct {
     const char *name, *meaning;
 } SCORES[] = {[SEQ_SCORES_SOFTMAX] = {"softmax", "probabilities that sum to 1"},
               [SEQ_SCORES_SIGMOID] = {"sigmoid", "each a probability of its own"},
@@ -102,10 +94,10 @@ static void put_count(struct buf *b, size_t n)
 static void put_tasks(struct buf *b, const struct seq_info *info)
 {
     bool any = false;
-    buf_puts(b, "  tasks         ");
-    for (size_t i = 0; i < N_TASKS; i++)
-        if (info->tasks & (unsigned)TASKS[i].task) {
-            buf_printf(b, "%s %s (%s)", any ? "," : "", TASKS[i].name, TASKS[i].route);
+    buf_puts(b, "  tasks          ");
+    for (size_t i = 0; i < MODELS_TASKS_N; i++)
+        if (info->tasks & (unsigned)MODELS_TASKS[i].task) {
+            buf_printf(b, "%s/v1/%s", any ? ", " : "POST ", MODELS_TASKS[i].name);
             any = true;
         }
     if (info->mask_token)
@@ -113,7 +105,7 @@ static void put_tasks(struct buf *b, const struct seq_info *info)
                    info->mask_token);
     if (info->pairs)
         buf_puts(b, "\n  pairs          text and text_pair are read as one");
-    buf_puts(b, any ? "\n" : " none\n");
+    buf_puts(b, any ? "\n" : "none\n");
 }
 
 static void put_labels(struct buf *b, const struct seq_info *info)
@@ -193,12 +185,14 @@ static void write_tasks(struct json_writer *w, const struct seq_info *info)
 {
     json_write_key(w, "tasks");
     json_write_array(w);
-    for (size_t i = 0; i < N_TASKS; i++) {
-        if (!(info->tasks & (unsigned)TASKS[i].task))
+    char route[64];
+    for (size_t i = 0; i < MODELS_TASKS_N; i++) {
+        if (!(info->tasks & (unsigned)MODELS_TASKS[i].task))
             continue;
         json_write_object(w);
-        json_write_key_string(w, "task", TASKS[i].name);
-        json_write_key_string(w, "route", TASKS[i].route);
+        json_write_key_string(w, "task", MODELS_TASKS[i].name);
+        snprintf(route, sizeof route, "POST /v1/%s", MODELS_TASKS[i].name);
+        json_write_key_string(w, "route", route);
         json_write_end(w);
     }
     json_write_end(w);
