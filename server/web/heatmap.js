@@ -30,12 +30,15 @@ export function layoutOf(view, room, measure) {
   };
 }
 
-// The cells as an image of at most wide x high pixels; where cells are smaller than pixels
-// the strongest of them is seen.
-function imageOf(view, wide, high) {
-  const { values, low, high: top, scale, signed } = view;
-  const [height, width] = [view.rows.length, view.columns.length];
-  const [w, h] = [Math.min(width, Math.max(wide, 1)), Math.min(height, Math.max(high, 1))];
+const found = new WeakMap(); // values -> the last strongestOf
+
+// Of w x h pixels the strongest cell of each.
+function strongestOf({ values, rows, columns, signed }, w, h) {
+  const known = found.get(values);
+  if (known && known.w === w && known.h === h && known.signed === signed) {
+    return known.strongest;
+  }
+  const [height, width] = [rows.length, columns.length];
   const strongest = new Float32Array(w * h).fill(NaN);
   for (let r = 0, i = 0; r < height; r++) {
     const row = Math.floor((r * h) / height) * w;
@@ -47,6 +50,16 @@ function imageOf(view, wide, high) {
       }
     }
   }
+  found.set(values, { w, h, signed, strongest });
+  return strongest;
+}
+
+// The cells as an image of at most wide x high pixels; where cells are smaller than pixels
+// the strongest of them is seen.
+function imageOf(view, wide, high) {
+  const { low, high: top, scale, signed } = view;
+  const [w, h] = [Math.min(view.columns.length, Math.max(wide, 1)), Math.min(view.rows.length, Math.max(high, 1))];
+  const strongest = strongestOf(view, w, h);
   const ramp = shades(signed);
   const image = new ImageData(w, h);
   strongest.forEach((value, p) => {

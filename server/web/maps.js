@@ -65,14 +65,16 @@ export function rangeOf(values) {
   return high >= low ? { low, high } : { low: 0, high: 1 };
 }
 
-// What a row looks at, or what looks at a column, by cell of the text; null: no such row.
+// What a row looks at, or what looks at a column, by cell of the text; null: no such row,
+// or a key that stands behind the row of a causal map.
 export function along(map, i, byColumn) {
   const width = map.columns.length;
+  const seen = (row, column) => map.mask !== "causal" || column <= row;
   const by = new Map();
   if (byColumn) {
-    map.rows.forEach((cell, r) => by.set(cell, map.values[r * width + i]));
+    map.rows.forEach((cell, r) => seen(r, i) && by.set(cell, map.values[r * width + i]));
   } else if (i < map.rows.length) {
-    map.columns.forEach((cell, c) => by.set(cell, map.values[i * width + c]));
+    map.columns.forEach((cell, c) => seen(i, c) && by.set(cell, map.values[i * width + c]));
   }
   return map.cells.map((cell) => (by.has(cell) ? by.get(cell) : null));
 }
