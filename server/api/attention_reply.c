@@ -176,16 +176,6 @@ static void write_units(struct json_writer *w, const char *key, const struct map
 
 /* ---- maps ------------------------------------------------------------------------ */
 
-static void write_indexes(struct json_writer *w, const char *key,
-                          const struct selection *s)
-{
-    json_write_key(w, key);
-    json_write_array(w);
-    for (size_t i = 0; i < s->n; i++)
-        json_write_uint(w, s->at[i]);
-    json_write_end(w);
-}
-
 static void write_pairs(struct json_writer *w, const struct attention_answer *a)
 {
     const struct json_ints *pairs = &a->ask->select;
@@ -207,8 +197,8 @@ static void write_which(struct json_writer *w, const struct attention_answer *a)
     if (a->ask->select.at) {
         write_pairs(w, a);
     } else {
-        write_indexes(w, "layers", &a->plan->layers);
-        write_indexes(w, "heads", &a->plan->heads);
+        selection_write(w, "layers", &a->plan->layers);
+        selection_write(w, "heads", &a->plan->heads);
     }
     if (a->model->info->map_group > 1)
         json_write_key_uint(w, "kv_group", a->model->info->map_group);

@@ -200,6 +200,7 @@ static void write_instances(struct json_writer *w, const struct json_field *f)
     write_lengths(w, f, "minItems", "maxItems");
 }
 
+/* A text or a list of texts; prompts may be token ids in place of texts, too. */
 static void write_text_or_texts(struct json_writer *w, const struct json_field *f)
 {
     json_write_key(w, "oneOf");
@@ -208,25 +209,14 @@ static void write_text_or_texts(struct json_writer *w, const struct json_field *
     open_list_form(w, "string", false);
     write_lengths(w, f, "minItems", "maxItems");
     json_write_end(w);
-    if (!f->required)
-        write_form(w, "null");
-    json_write_end(w);
-}
-
-static void write_prompts(struct json_writer *w, const struct json_field *f)
-{
-    json_write_key(w, "oneOf");
-    json_write_array(w);
-    write_form(w, "string");
-    open_list_form(w, "string", false);
-    write_lengths(w, f, "minItems", "maxItems");
-    json_write_end(w);
-    open_list_form(w, "integer", false);
-    write_number(w, "minItems", 1);
-    json_write_end(w);
-    open_list_form(w, "integer", true);
-    write_lengths(w, f, "minItems", "maxItems");
-    json_write_end(w);
+    if (f->type == JSON_FIELD_PROMPTS) {
+        open_list_form(w, "integer", false);
+        write_number(w, "minItems", 1);
+        json_write_end(w);
+        open_list_form(w, "integer", true);
+        write_lengths(w, f, "minItems", "maxItems");
+        json_write_end(w);
+    }
     if (!f->required)
         write_form(w, "null");
     json_write_end(w);
@@ -288,10 +278,8 @@ static void write_field(struct json_writer *w, const struct json_field *f)
         write_instances(w, f);
         break;
     case JSON_FIELD_TEXT_OR_TEXTS:
-        write_text_or_texts(w, f);
-        break;
     case JSON_FIELD_PROMPTS:
-        write_prompts(w, f);
+        write_text_or_texts(w, f);
         break;
     case JSON_FIELD_NUMBER_MAP:
         write_map(w, f);

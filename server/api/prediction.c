@@ -26,8 +26,8 @@ const struct doc_shape prediction_shape[] = {
              "mask's place"},
     {0}};
 
-static void write_scores(struct json_writer *w, const struct seq_info *info,
-                         const float *scores /* [L] */)
+void prediction_write_scores(struct json_writer *w, const struct seq_info *info,
+                             const float *scores)
 {
     size_t best = 0;
     for (size_t l = 1; l < info->n_labels; l++)
@@ -75,7 +75,7 @@ void prediction_write(struct json_writer *w, const struct model *m, const float 
 {
     json_write_object(w);
     if (m->info->n_labels)
-        write_scores(w, m->info, result);
+        prediction_write_scores(w, m->info, result);
     else
         write_next(w, m, result);
     json_write_end(w);

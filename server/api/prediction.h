@@ -13,4 +13,8 @@ extern const struct doc_shape prediction_shape[];
  * model's log probabilities [V] the best tokens. */
 void prediction_write(struct json_writer *w, const struct model *m, const float *result);
 
+/* Members of an object: the best label, its score, and those of all, [L]. */
+void prediction_write_scores(struct json_writer *w, const struct seq_info *info,
+                             const float *scores);
+
 #endif

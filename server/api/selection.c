@@ -120,3 +120,12 @@ void selection_done(struct selection *s)
     mem_free(s->place);
     *s = (struct selection){0};
 }
+
+void selection_write(struct json_writer *w, const char *key, const struct selection *s)
+{
+    json_write_key(w, key);
+    json_write_array(w);
+    for (size_t i = 0; i < s->n; i++)
+        json_write_uint(w, s->at[i]);
+    json_write_end(w);
+}

@@ -4,6 +4,7 @@
 #define SERVER_API_SELECTION_H
 
 #include "server/json_read.h"
+#include "server/json_write.h"
 
 #include <stddef.h>
 
@@ -26,5 +27,8 @@ enum err_code selection_names(struct selection *s, const char *field,
                               const struct json_texts *wanted, const char *const *names,
                               size_t total, struct err *err) MUST_CHECK;
 void selection_done(struct selection *s);
+
+/* A member of a reply: the indexes chosen. */
+void selection_write(struct json_writer *w, const char *key, const struct selection *s);
 
 #endif

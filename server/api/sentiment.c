@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "server/api/examples.h"
+#include "server/api/prediction.h"
 #include "server/api/texts.h"
 
 static const struct json_field FIELDS[] = {TEXTS_FIELDS, TEXTS_PAIR_FIELDS};
@@ -39,26 +40,12 @@ const struct route_doc sentiment_doc = {
 static void write_result(const struct text_ref *ref, const struct seq_info *info,
                          const float *scores /* [L] */)
 {
-    size_t best = 0;
-    for (size_t l = 0; l < info->n_labels; l++) {
+    for (size_t l = 0; l < info->n_labels; l++)
         if (!isfinite(scores[l])) {
             texts_fail(ref, "a score is not finite");
             return;
         }
-        if (scores[l] > scores[best])
-            best = l;
-    }
-    struct json_writer *w = texts_open(ref);
-    json_write_key_string(w, "label", info->labels[best]);
-    json_write_key(w, "score");
-    json_write_float(w, scores[best]);
-    json_write_key(w, "scores");
-    json_write_object(w);
-    for (size_t l = 0; l < info->n_labels; l++) {
-        json_write_key(w, info->labels[l]);
-        json_write_float(w, scores[l]);
-    }
-    json_write_end(w);
+    prediction_write_scores(texts_open(ref), info, scores);
     texts_close(ref);
 }
 

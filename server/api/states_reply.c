@@ -91,16 +91,6 @@ const struct doc_shape states_reply_shape[] = {
 
 /* ---- states ---------------------------------------------------------------------- */
 
-static void write_indexes(struct json_writer *w, const char *key,
-                          const struct selection *s)
-{
-    json_write_key(w, key);
-    json_write_array(w);
-    for (size_t i = 0; i < s->n; i++)
-        json_write_uint(w, s->at[i]);
-    json_write_end(w);
-}
-
 static void write_names(struct json_writer *w, const struct states_plan *p)
 {
     json_write_key(w, "signals");
@@ -108,7 +98,7 @@ static void write_names(struct json_writer *w, const struct states_plan *p)
     for (size_t i = 0; i < p->signals.n; i++)
         json_write_string(w, p->info->signals[p->signals.at[i]].name);
     json_write_end(w);
-    write_indexes(w, "layers", &p->layers);
+    selection_write(w, "layers", &p->layers);
     json_write_key(w, "directions");
     json_write_array(w);
     for (size_t i = 0; i < p->directions.n; i++)
@@ -313,8 +303,8 @@ static void write_lens(struct json_writer *w, const struct states_answer *a)
     json_write_string(w, "layer");
     json_write_string(w, "step");
     json_write_end(w);
-    write_indexes(w, "layers", &p->layers);
-    write_indexes(w, "steps", &p->steps);
+    selection_write(w, "layers", &p->layers);
+    selection_write(w, "steps", &p->steps);
     json_write_key(w, "top");
     json_write_array(w);
     for (size_t l = 0; l < p->layers.n; l++) {
@@ -364,7 +354,7 @@ static void write_all(struct json_writer *w, const struct states_answer *a, floa
     json_write_key_string(w, "architecture", a->model->info->architecture);
     json_write_key(w, "tokens");
     token_list_write(w, &source);
-    write_indexes(w, "steps", &a->plan->steps);
+    selection_write(w, "steps", &a->plan->steps);
     write_states(w, a, row);
     if (a->ask->stats)
         write_stats(w, a);
