@@ -234,14 +234,8 @@ START_TEST(check_tells_what_a_model_serves)
         "\n  context        64 tokens\n",
         "\n  vocabulary     110 tokens\n",
         "cls 2 \"[CLS]\", sep 3 \"[SEP]\"",
-        "
-            tasks POST /
-            v1 / sentiment,
-        / v1 / attention,
-        / v1 / states,
-        ",
-        ", /v1/states, /v1/importance
-        ",
+        "\n  tasks          POST /v1/sentiment, /v1/attention, ",
+        ", /v1/states, /v1/importance\n",
         "negative, positive; scores are probabilities that sum to 1\n",
         " while computing 64 tokens\n",
         "tests/fixtures/models/tiny-lstm: can be served\n",
