@@ -36,7 +36,7 @@ export const VIEWS = [
     name: "attention-compare", tab: "attention",
     state: { view: "compare", model: "sentiment-transformer", text: TEXT, "text-b": TEXT.replace("great", "bad") },
     drawn: (page) => page.waitForFunction(() => /place by place/.test(document.getElementById("cm-d-name").textContent)),
-    says: [/application "First less second, \d+ by \d+/, /textbox "Second text"/],
+    says: [/application "First less second, \d+ by \d+/, /textbox "Text of the second map"/],
   },
   {
     name: "attention-heads", tab: "attention", state: { view: "heads", model: "sentiment-transformer", text: TEXT },
