@@ -186,16 +186,22 @@ static void resume_locked(struct exchange *x)
     MHD_resume_connection(x->connection);
 }
 
+/* The first part of the reply came. */
+static bool has_begun(struct exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    bool begun = x->begun;
+    pthread_mutex_unlock(&x->lock);
+    return begun;
+}
+
 /* Called by a worker or the timer. The connection is suspended from before the job was
  * pushed until here, or until the first part of its reply. */
 static void finish(void *arg, struct job *take_job)
 {
     struct exchange *x = arg;
     struct loop *l = x->loop;
-    pthread_mutex_lock(&x->lock);
-    bool begun = x->begun;
-    pthread_mutex_unlock(&x->lock);
-    if (x->gzip && !begun && take_job->err.code == ERR_OK)
+    if (x->gzip && take_job->err.code == ERR_OK && !has_begun(x))
         gzip_reply(&take_job->reply);
     pthread_mutex_lock(&x->lock);
     x->job = take_job;
@@ -222,10 +228,7 @@ static void progress(void *arg, struct job *job)
 static bool abandoned(void *arg)
 {
     struct exchange *x = arg;
-    pthread_mutex_lock(&x->lock);
-    bool begun = x->begun;
-    pthread_mutex_unlock(&x->lock);
-    return !begun && deadlines_hung_up(x->fd);
+    return !has_begun(x) && deadlines_hung_up(x->fd);
 }
 
 static enum problem refusal(const struct err *err)
