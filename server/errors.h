@@ -1,8 +1,10 @@
-/* Errors: one table from what went wrong to the status, type and code a client sees.
+/* Errors: one table from what went wrong to the status, type and code a client sees, in
+ * the dialect of the route.
  *
- * Whatever fails ends as {"error":{"message","type","code","param"}}. Failures of model/
- * and of the handlers arrive as a struct err; failures of the protocol itself have a name
- * in enum problem. Any thread. */
+ * Whatever fails ends as an error reply, of ours as
+ * {"error":{"message","type","code","param"}}. Failures of model/ and of the handlers
+ * arrive as a struct err; failures of the protocol itself have a name in enum problem.
+ * Any thread. */
 #ifndef SERVER_ERRORS_H
 #define SERVER_ERRORS_H
 
@@ -12,10 +14,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Whose words an error is told in. */
+enum dialect {
+    DIALECT_SEQD,  /* ours and OpenAI's */
+    DIALECT_TEI,   /* Hugging Face's: {"error":"...","error_type":"Validation"}. Overload
+                      is 429, never 503: their JavaScript client repeats a 503 at once and
+                      for ever */
+    DIALECT_OIP,   /* KServe's, versions 1 and 2: {"error":"..."} */
+    DIALECT_LLAMA, /* llama.cpp's: {"error":{"code":400,"message","type"}} */
+    DIALECT_VLLM,  /* {"error":{"message","type","param","code":400}} */
+    DIALECT_COUNT
+};
+
+/* The statuses are ours; the dialects have some of their own. */
 enum problem {
     PROBLEM_FRAMING,       /* 400 the request's framing is ambiguous */
     PROBLEM_JSON,          /* 400 not JSON, not an object */
     PROBLEM_FIELD,         /* 400 a field is unknown, missing or of the wrong type */
+    PROBLEM_EMPTY,         /* 400 nothing is asked */
     PROBLEM_TASK,          /* 422 that model does not serve this task */
     PROBLEM_NO_ATTENTION,  /* 422 that model has no attention maps */
     PROBLEM_ORIGIN,        /* 403 a page of another origin */
@@ -42,12 +58,13 @@ struct problem_row {
     const char *type, *code;
 };
 
-const struct problem_row *problem_row(enum problem p);
+/* As that dialect tells it; code is the same in all. */
+struct problem_row problem_row(enum dialect d, enum problem p);
 enum problem problem_of_err(const struct err *err);
 
 /* Makes *r that error reply, replacing what is in it. param may be NULL or "".
  * Retry-After and retry-after-ms are set for 429 and 503. */
-void reply_problem(struct reply *r, enum problem p, const char *param,
+void reply_problem(struct reply *r, enum dialect d, enum problem p, const char *param,
                    const char *message);
 
 /* One more member of the error object. */
@@ -57,13 +74,13 @@ struct problem_detail {
     uint64_t number;
 };
 
-/* The same with more to say: a limit's two sides, a hint. */
+/* The same in our own dialect, with more to say: a limit's two sides, a hint. */
 void reply_problem_details(struct reply *r, enum problem p, const char *param,
                            const char *message, const struct problem_detail *details,
                            size_t n);
 
 /* The same for a struct err. Messages of our own faults (500) are not shown to clients.
  */
-void reply_err(struct reply *r, const struct err *err);
+void reply_err(struct reply *r, enum dialect d, const struct err *err);
 
 #endif

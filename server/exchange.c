@@ -42,10 +42,16 @@ static enum metrics_rejection rejection(enum problem p)
     }
 }
 
+/* The reply becomes that error, in the dialect of the route. */
+static void tell(struct exchange *x, enum problem p, const char *message)
+{
+    reply_problem(&x->reply, x->dialect, p, NULL, message);
+    x->code = problem_row(x->dialect, p).code;
+}
+
 void exchange_refuse(struct exchange *x, enum problem p, const char *message)
 {
-    reply_problem(&x->reply, p, NULL, message);
-    x->code = problem_row(p)->code;
+    tell(x, p, message);
     if (rejection(p) != METRICS_REJECTIONS)
         metrics_reject(x->shared->server->metrics, rejection(p));
 }
@@ -53,8 +59,8 @@ void exchange_refuse(struct exchange *x, enum problem p, const char *message)
 void exchange_refuse_err(struct exchange *x, const struct err *err)
 {
     enum problem p = problem_of_err(err);
-    reply_err(&x->reply, err);
-    x->code = problem_row(p)->code;
+    reply_err(&x->reply, x->dialect, err);
+    x->code = problem_row(x->dialect, p).code;
     if (p == PROBLEM_INTERNAL)
         log_note(LOG_ERROR, "internal_error", "request %s: %s: %s", x->id,
                  err_name(err->code), err->msg);
@@ -97,6 +103,7 @@ struct exchange *exchange_new(struct exchange_shared *shared,
                              shared->loopback);
     router_find(shared->server->routes, shared->server->n_routes, x->method, x->path,
                 &x->match);
+    x->dialect = x->match.dialect;
     atomic_init(&x->refs, 1);
     pthread_mutex_init(&x->lock, NULL);
     atomic_fetch_add(&shared->live, 1);
@@ -198,9 +205,7 @@ bool exchange_take_body(struct exchange *x, const char *piece, size_t n)
 
 static void refuse_memory(struct exchange *x)
 {
-    reply_problem(&x->reply, PROBLEM_QUEUE_FULL, NULL,
-                  "too many request bodies in memory");
-    x->code = problem_row(PROBLEM_QUEUE_FULL)->code;
+    tell(x, PROBLEM_QUEUE_FULL, "too many request bodies in memory");
     metrics_reject(x->shared->server->metrics, METRICS_REJECT_MEMORY);
 }
 
@@ -268,16 +273,13 @@ static void end_of_job(struct exchange *x, const struct job *job)
         exchange_refuse_err(x, &job->err);
         break;
     case JOB_LATE: /* the scheduler has counted these */
-        reply_problem(&x->reply, PROBLEM_QUEUE_TIMEOUT, NULL, job->err.msg);
-        x->code = problem_row(PROBLEM_QUEUE_TIMEOUT)->code;
+        tell(x, PROBLEM_QUEUE_TIMEOUT, job->err.msg);
         break;
     case JOB_STOPPED:
-        reply_problem(&x->reply, PROBLEM_STOPPING, NULL, job->err.msg);
-        x->code = problem_row(PROBLEM_STOPPING)->code;
+        tell(x, PROBLEM_STOPPING, job->err.msg);
         break;
     case JOB_ABANDONED:
-        reply_problem(&x->reply, PROBLEM_ABANDONED, NULL, job->err.msg);
-        x->code = problem_row(PROBLEM_ABANDONED)->code;
+        tell(x, PROBLEM_ABANDONED, job->err.msg);
         x->reply.close = true;
         break;
     }
@@ -292,6 +294,7 @@ static void take_figures(struct exchange *x, const struct job *job)
     }
     x->n_texts = job->n_texts;
     x->n_tokens = job->n_tokens;
+    x->n_characters = job->n_characters;
     x->n_generated = job->n_generated;
     x->batch = job->batch;
     if (job->err.code == ERR_OK)
@@ -368,7 +371,7 @@ void exchange_end_parts(struct exchange *x, struct job *take_job)
         struct buf error = x->reply.body;
         if (x->reply.fixed)
             error = (struct buf){.at = (char *)x->reply.fixed, .n = x->reply.fixed_n};
-        take_job->kind->put_error(&x->parts, &error);
+        take_job->kind->put_error(take_job, &x->parts, &error);
     }
     take_job->kind->free(take_job);
     x->ended = true;

@@ -55,6 +55,7 @@ struct exchange {
     char trace[GUARD_TRACEPARENT_BYTES + 1]; /* the client's traceparent, or "" */
     char *path;                              /* a copy */
     struct router_match match;
+    enum dialect dialect; /* of errors */
     enum guard_origin origin;
     char *body;
     size_t body_n, body_cap;
@@ -68,7 +69,7 @@ struct exchange {
     size_t bytes_in, bytes_out;
     struct metrics_times times;
     const char *model; /* name, of the registry */
-    size_t n_texts, n_tokens, n_generated, batch;
+    size_t n_texts, n_tokens, n_characters, n_generated, batch;
 
     atomic_int refs;
     atomic_bool gone; /* the client closed its side while we were waiting */

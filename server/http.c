@@ -1,6 +1,7 @@
 #include "server/http.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -96,6 +97,31 @@ static void add_cors(struct exchange *x, struct MHD_Response *r)
     }
 }
 
+/* What TEI tells of a request, in whole milliseconds. */
+static void add_tei(const struct exchange *x, struct MHD_Response *r)
+{
+    const struct {
+        const char *name;
+        uint64_t us;
+    } times[] = {{"x-compute-time", x->times.total_us},
+                 {"x-total-time", x->times.total_us},
+                 {"x-tokenization-time", x->times.tokenize_us},
+                 {"x-queue-time", x->times.queue_us},
+                 {"x-inference-time", x->times.compute_us}};
+    char number[24];
+    MHD_add_response_header(r, "x-compute-type", "cpu");
+    snprintf(number, sizeof number, "%zu", x->n_characters);
+    MHD_add_response_header(r, "x-compute-characters", number);
+    snprintf(number, sizeof number, "%zu", x->n_tokens);
+    MHD_add_response_header(r, "x-compute-tokens", number);
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        if (times[i].us == UINT64_MAX)
+            continue;
+        snprintf(number, sizeof number, "%" PRIu64, times[i].us / 1000);
+        MHD_add_response_header(r, times[i].name, number);
+    }
+}
+
 static void add_headers(struct exchange *x, struct MHD_Response *r)
 {
     const struct reply *reply = &x->reply;
@@ -115,6 +141,8 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
     MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
     exchange_timing(x, timing);
     MHD_add_response_header(r, "Server-Timing", timing);
+    if (x->dialect == DIALECT_TEI && x->n_texts && x->status == 200)
+        add_tei(x, r);
     add_cors(x, r);
     if ((x->status == 405 || x->status == 204) && x->match.allow[0])
         MHD_add_response_header(r, "Allow", x->match.allow);
@@ -124,7 +152,7 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
         snprintf(number, sizeof number, "%u", reply->retry_after_ms);
         MHD_add_response_header(r, "retry-after-ms", number);
     }
-    if (x->status == 500) /* the same request would fail again */
+    if (x->status == 500 || x->status == 424) /* the same request would fail again */
         MHD_add_response_header(r, "x-should-retry", "false");
     if (reply->inference_header_n) {
         snprintf(number, sizeof number, "%zu", reply->inference_header_n);
@@ -390,7 +418,9 @@ static enum MHD_Result dispatch(struct exchange *x)
                         .header = request_header,
                         .header_arg = x->connection};
     memcpy(q.args, x->match.args, sizeof q.args);
+    answer.dialect = x->dialect;
     enum err_code code = q.route->handle(x->shared->server, &q, &answer, &err);
+    x->dialect = answer.dialect;
     exchange_free_body(x);
     if (code != ERR_OK) {
         exchange_refuse_err(x, &err);
@@ -467,8 +497,9 @@ static void note_late(struct exchange *x)
 {
     if (x->status || !deadlines_late(x->shared->deadlines, x->watch))
         return;
-    x->status = problem_row(PROBLEM_SLOW)->status;
-    x->code = problem_row(PROBLEM_SLOW)->code;
+    struct problem_row row = problem_row(x->dialect, PROBLEM_SLOW);
+    x->status = row.status;
+    x->code = row.code;
     x->times.total_us = clock_us() - x->start_us;
 }
 

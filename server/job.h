@@ -36,7 +36,7 @@ struct job_kind {
     /* Of kinds that send parts (progress, below): puts an error that came behind the
      * first part into the reply's text, as its end. `error` is an error reply's body. Any
      * thread; NULL of other kinds. */
-    void (*put_error)(struct buf *to, const struct buf *error);
+    void (*put_error)(struct job *job, struct buf *to, const struct buf *error);
 };
 
 /* How a job ended. */
@@ -54,6 +54,7 @@ struct job {
     struct err err; /* code ERR_OK: reply is good */
     uint64_t tokenize_us, compute_us;
     size_t n_texts, n_tokens; /* read; for the log and the metrics */
+    size_t n_characters;      /* code points read, where a dialect tells them */
     size_t n_generated;       /* tokens written */
     /* There is more to do: the job is queued again, as if it came now, with the cost that
      * run has left in it, and run is called again, with whatever else waits by then. That

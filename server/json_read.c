@@ -664,6 +664,31 @@ enum err_code json_read(const char *body, size_t n, const struct json_field *fie
     return code;
 }
 
+/* What stands at "a.b" in the object, NULL if nothing or null does. */
+static const json_t *at_path(const json_t *object, const char *path)
+{
+    const json_t *v = object;
+    while (v && *path) {
+        size_t n = strcspn(path, ".");
+        v = json_object_getn(v, path, n); /* NULL for what is no object */
+        path += n + (path[n] == '.');
+    }
+    return json_is_null(v) ? NULL : v;
+}
+
+size_t json_read_which(const char *body, size_t n, const char *const *paths)
+{
+    struct err err = {0};
+    json_t *root = NULL;
+    size_t i = 0;
+    if (parse(body, n, &root, &err) != ERR_OK)
+        return SIZE_MAX;
+    while (paths[i] && !at_path(root, paths[i]))
+        i++;
+    json_decref(root);
+    return paths[i] ? i : SIZE_MAX;
+}
+
 void json_read_done(const struct json_field *fields, size_t n_fields, void *out)
 {
     for (size_t i = 0; i < n_fields; i++) {

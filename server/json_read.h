@@ -108,6 +108,11 @@ void json_read_init(void);
 enum err_code json_read(const char *body, size_t n, const struct json_field *fields,
                         size_t n_fields, void *out, struct err *err) MUST_CHECK;
 
+/* Which of these members the body has, the first in the order of `paths`, which NULL ends
+ * ("inputs", "parameters.top_k"): so the dialect of a path that several share is found.
+ * SIZE_MAX if none, or if the body is no JSON that json_read takes. */
+size_t json_read_which(const char *body, size_t n, const char *const *paths);
+
 /* Frees and clears the texts and lists of *out. Zeroed members are fine. */
 void json_read_done(const struct json_field *fields, size_t n_fields, void *out);
 

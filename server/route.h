@@ -6,6 +6,7 @@
 #define SERVER_ROUTE_H
 
 #include "model/seq.h"
+#include "server/errors.h"
 #include "server/job.h"
 #include "server/reply.h"
 
@@ -40,9 +41,11 @@ struct request {
 struct answer {
     struct job *job;
     struct reply reply;
+    enum dialect dialect; /* of errors: the route's, unless the handler, before anything
+                             can fail, finds that the body speaks another */
 };
 
-/* On failure *out is untouched and the error becomes the reply. */
+/* On failure *out is untouched but for the dialect, and the error becomes the reply. */
 typedef enum err_code (*route_fn)(struct server *s, const struct request *q,
                                   struct answer *out, struct err *err);
 
@@ -55,8 +58,9 @@ struct route {
     const char *summary; /* one line for openapi.json; NULL = not shown there */
     bool quiet;          /* access line only at log level debug (probes) */
     const struct route_doc
-        *doc;      /* what openapi.json tells about it; NULL without summary */
-    bool inspects; /* looks inside models: --inspect=off leaves it out */
+        *doc;             /* what openapi.json tells about it; NULL without summary */
+    bool inspects;        /* looks inside models: --inspect=off leaves it out */
+    enum dialect dialect; /* of every error there */
 };
 
 #endif

@@ -43,13 +43,20 @@ static void allow(struct router_match *m, const char *method)
         allow(m, "HEAD");
 }
 
+/* Version 2 of KServe's protocol has /v2 for itself. */
+static enum dialect of_unknown(const char *path)
+{
+    bool v2 = strncmp(path, "/v2", 3) == 0 && (path[3] == '/' || path[3] == '\0');
+    return v2 ? DIALECT_OIP : DIALECT_SEQD;
+}
+
 void router_find(const struct route *routes, size_t n, const char *method,
                  const char *path, struct router_match *out)
 {
     struct route_arg args[ROUTE_ARGS] = {{0}};
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
     size_t least = SIZE_MAX;
-    *out = (struct router_match){0};
+    *out = (struct router_match){.dialect = of_unknown(path)};
     for (size_t i = 0; i < n; i++) {
         size_t bytes = match(routes[i].path, path, args);
         if (bytes == SIZE_MAX || bytes > least)
@@ -57,6 +64,7 @@ void router_find(const struct route *routes, size_t n, const char *method,
         if (bytes < least)
             *out = (struct router_match){0};
         least = bytes;
+        out->dialect = routes[i].dialect;
         allow(out, routes[i].method);
         if (!out->route && strcmp(routes[i].method, wanted) == 0) {
             out->route = &routes[i];

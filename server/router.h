@@ -11,6 +11,8 @@ enum { ROUTER_ALLOW_BYTES = 64 };
 struct router_match {
     const struct route *route; /* NULL: no row has both method and path */
     struct route_arg args[ROUTE_ARGS];
+    enum dialect dialect; /* of the path, whatever the method; where there is none, of
+                             what its beginning belongs to */
     char allow[ROUTER_ALLOW_BYTES]; /* the path's methods "GET, HEAD, OPTIONS"; "" = no
                                        path */
 };

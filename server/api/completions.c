@@ -556,10 +556,16 @@ static void run(struct job **jobs, size_t n, struct seq_worker *w)
             settle(of_job(jobs[i]));
 }
 
+static void put_error(struct job *job, struct buf *to, const struct buf *error)
+{
+    (void)job;
+    completion_put_error(to, error);
+}
+
 static const struct job_kind KIND = {.name = "completions",
                                      .run = run,
                                      .free = free_job,
-                                     .put_error = completion_put_error};
+                                     .put_error = put_error};
 
 /* ---- the request, on an HTTP thread ------------------------------------------------ */
 
@@ -737,7 +743,7 @@ enum err_code completions_handle(struct server *s, const struct request *q,
     }
     if (full) {
         free_job(&j->job);
-        reply_problem(&out->reply, PROBLEM_QUEUE_FULL, NULL,
+        reply_problem(&out->reply, out->dialect, PROBLEM_QUEUE_FULL, NULL,
                       "too many texts are being continued (--generate-tokens)");
         metrics_reject(s->metrics, METRICS_REJECT_QUEUE_FULL);
         return ERR_OK;

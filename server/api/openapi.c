@@ -570,15 +570,15 @@ static void list_codes(const enum problem *list, size_t n, size_t i, char *to, s
     size_t used = 0;
     to[0] = '\0';
     for (size_t j = i; j < n && used < cap; j++)
-        if (problem_row(list[j])->status == problem_row(list[i])->status)
+        if (problem_row(DIALECT_SEQD, list[j]).status == problem_row(DIALECT_SEQD, list[i]).status)
             used += (size_t)snprintf(to + used, cap - used, "%s%s", used ? ", " : "code ",
-                                     problem_row(list[j])->code);
+                                     problem_row(DIALECT_SEQD, list[j]).code);
 }
 
 static bool is_first_of_status(const enum problem *list, size_t i)
 {
     for (size_t j = 0; j < i; j++)
-        if (problem_row(list[j])->status == problem_row(list[i])->status)
+        if (problem_row(DIALECT_SEQD, list[j]).status == problem_row(DIALECT_SEQD, list[i]).status)
             return false;
     return true;
 }
@@ -588,7 +588,7 @@ static void write_problems(struct json_writer *w, const enum problem *list, size
 {
     char key[12], codes[256];
     for (size_t i = 0; i < n; i++) {
-        unsigned status = problem_row(list[i])->status;
+        unsigned status = problem_row(DIALECT_SEQD, list[i]).status;
         if (!is_first_of_status(list, i))
             continue;
         list_codes(list, n, i, codes, sizeof codes);

@@ -56,6 +56,6 @@ enum err_code page_file_handle(struct server *s, const struct request *q,
     if (f)
         send_file(f, q, &out->reply);
     else
-        reply_problem(&out->reply, PROBLEM_ROUTE, NULL, "no such file");
+        reply_problem(&out->reply, out->dialect, PROBLEM_ROUTE, NULL, "no such file");
     return ERR_OK;
 }

@@ -61,10 +61,10 @@ static inline void api_stop(struct api_server *a)
 }
 
 /* A finished job's reply, or its error's. */
-static inline void api_finish(struct job *job, struct reply *r)
+static inline void api_finish(struct job *job, enum dialect d, struct reply *r)
 {
     if (job->err.code != ERR_OK) {
-        reply_err(r, &job->err);
+        reply_err(r, d, &job->err);
     } else {
         *r = job->reply;
         job->reply = (struct reply){0};
@@ -89,6 +89,7 @@ static inline unsigned api_ask(struct api_server *a, const char *method, const c
     struct answer answer = {0};
     struct err err = {0};
     router_find(a->s.routes, a->s.n_routes, method, path, &match);
+    answer.dialect = match.dialect;
     ck_assert_msg(match.route != NULL, "no route %s %s", method, path);
     struct request q = {.route = match.route,
                         .id = "test",
@@ -98,10 +99,10 @@ static inline unsigned api_ask(struct api_server *a, const char *method, const c
     memcpy(q.args, match.args, sizeof q.args);
     *r = (struct reply){0};
     if (match.route->handle(&a->s, &q, &answer, &err) != ERR_OK) {
-        reply_err(r, &err);
+        reply_err(r, answer.dialect, &err);
     } else if (answer.job) {
         api_run(a, answer.job);
-        api_finish(answer.job, r);
+        api_finish(answer.job, answer.dialect, r);
     } else {
         *r = answer.reply;
     }

@@ -287,10 +287,10 @@ START_TEST(spoilt_bodies_are_refused_or_answered)
         enum err_code code = match.route->handle(&api.s, &q, &answer, &err);
         mem_free(exact);
         if (code != ERR_OK) {
-            reply_err(&r, &err);
+            reply_err(&r, DIALECT_SEQD, &err);
         } else if (answer.job) {
             api_run(&api, answer.job);
-            api_finish(answer.job, &r);
+            api_finish(answer.job, DIALECT_SEQD, &r);
         } else {
             r = answer.reply;
         }

@@ -409,7 +409,7 @@ START_TEST(a_job_with_an_error_leaves_its_batch_alone)
     ck_assert_uint_ge(jobs[1]->cost, 3); /* the prompt is read; the others begin */
     jobs[0]->kind->free(jobs[0]);
     api_run(&api, jobs[1]);
-    api_finish(jobs[1], &got);
+    api_finish(jobs[1], DIALECT_SEQD, &got);
     json_t *beside = json_loadb(got.body.at, got.body.n, 0, NULL);
     ck_assert(json_equal(at(beside, "choices"), at(alone, "choices")));
     json_decref(beside);
@@ -442,7 +442,7 @@ START_TEST(errors_end_a_stream)
     api_start(&api);
     job = job_of("{\"prompt\":\"a\",\"stream\":true}");
     buf_puts(&to, "data: {}\n\n");
-    job->kind->put_error(&to, &(struct buf){.at = (char *)json, .n = sizeof json - 1});
+    job->kind->put_error(job, &to, &(struct buf){.at = (char *)json, .n = sizeof json - 1});
     buf_put(&to, "", 1);
     ck_assert_str_eq(to.at, "data: {}\n\ndata: {\"error\":{\"message\":\"m\"}}\n\n"
                             "data: [DONE]\n\n");

@@ -341,7 +341,7 @@ static void ask_beside(struct client *c, size_t which)
     while (!c->finished)
         pthread_cond_wait(&c->done, &c->lock);
     pthread_mutex_unlock(&c->lock);
-    api_finish(answer.job, &r);
+    api_finish(answer.job, DIALECT_SEQD, &r);
     ck_assert_uint_eq(r.body.n, c->alone[which].body.n);
     ck_assert_mem_eq(r.body.at, c->alone[which].body.at, r.body.n);
     reply_done(&r);

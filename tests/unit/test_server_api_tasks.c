@@ -280,7 +280,7 @@ START_TEST(one_bad_request_leaves_the_batch_of_others_alone)
     jobs[0]->kind->run(jobs, 4, api.worker);
     for (size_t i = 0; i < 4; i++) {
         got[i] = (struct reply){0};
-        api_finish(jobs[i], &got[i]);
+        api_finish(jobs[i], DIALECT_SEQD, &got[i]);
     }
     ck_assert_uint_eq(got[1].status, 413);
     ck_assert_uint_eq(got[3].status, 422);
@@ -331,7 +331,7 @@ START_TEST(one_bad_result_leaves_the_batch_of_others_alone)
     jobs[0]->kind->run(jobs, 3, api.worker);
     for (size_t i = 0; i < 3; i++) {
         struct reply r = {0};
-        api_finish(jobs[i], &r);
+        api_finish(jobs[i], DIALECT_SEQD, &r);
         ck_assert_uint_eq(r.status, statuses[i]);
         ck_assert_uint_gt(r.body.n, 0);
         reply_done(&r);
@@ -379,7 +379,7 @@ START_TEST(a_job_nobody_waits_for_is_left_off)
     ck_assert_ptr_null(jobs[0]->reply.body.at);
     ck_assert_uint_eq(jobs[0]->compute_us, 0);
     jobs[0]->kind->free(jobs[0]);
-    api_finish(jobs[1], &got);
+    api_finish(jobs[1], DIALECT_SEQD, &got);
     ck_assert_uint_eq(got.body.n, alone.body.n);
     ck_assert_mem_eq(got.body.at, alone.body.at, alone.body.n);
     reply_done(&got);

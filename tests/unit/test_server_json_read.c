@@ -420,14 +420,14 @@ START_TEST(errors_have_one_shape)
     struct reply r = {0};
     struct err err = {0};
     err_param(&err, ERR_INPUT, "top_k", "\"top_k\" is %d", 0);
-    reply_err(&r, &err);
+    reply_err(&r, DIALECT_SEQD, &err);
     buf_put(&r.body, "", 1);
     ck_assert_uint_eq(r.status, 422);
     ck_assert_str_eq(r.body.at,
                      "{\"error\":{\"message\":\"\\\"top_k\\\" is 0\",\"type\":"
                      "\"invalid_request_error\",\"code\":\"invalid_value\",\"param\":"
                      "\"top_k\"}}\n");
-    reply_problem(&r, PROBLEM_QUEUE_FULL, NULL, "busy");
+    reply_problem(&r, DIALECT_SEQD, PROBLEM_QUEUE_FULL, NULL, "busy");
     ck_assert_uint_eq(r.status, 429);
     ck_assert_uint_eq(r.retry_after_ms, 1000);
     reply_done(&r);
@@ -439,7 +439,7 @@ START_TEST(our_own_faults_are_not_told)
     struct reply r = {0};
     struct err err = {0};
     err_set(&err, ERR_BUG, "secret path /x");
-    reply_err(&r, &err);
+    reply_err(&r, DIALECT_SEQD, &err);
     buf_put(&r.body, "", 1);
     ck_assert_uint_eq(r.status, 500);
     ck_assert_ptr_null(strstr(r.body.at, "secret"));
@@ -456,11 +456,11 @@ START_TEST(every_code_has_a_status)
         [ERR_STOPPED] = 503,  [ERR_BUG] = 500};
     for (int code = ERR_NOMEM; code <= ERR_BUG; code++) {
         struct err err = {.code = (enum err_code)code};
-        ck_assert_uint_eq(problem_row(problem_of_err(&err))->status, wanted[code]);
+        ck_assert_uint_eq(problem_row(DIALECT_SEQD, problem_of_err(&err)).status, wanted[code]);
     }
     for (int p = 0; p < PROBLEM_COUNT; p++) {
-        ck_assert_uint_ge(problem_row((enum problem)p)->status, 400);
-        ck_assert_ptr_nonnull(problem_row((enum problem)p)->code);
+        ck_assert_uint_ge(problem_row(DIALECT_SEQD, (enum problem)p).status, 400);
+        ck_assert_ptr_nonnull(problem_row(DIALECT_SEQD, (enum problem)p).code);
     }
 }
 END_TEST
@@ -469,7 +469,7 @@ START_TEST(an_error_reply_needs_no_memory)
 {
     struct reply r = {0};
     mem_fail_after(0);
-    reply_problem(&r, PROBLEM_VALUE, "x", "y");
+    reply_problem(&r, DIALECT_SEQD, PROBLEM_VALUE, "x", "y");
     mem_fail_after(-1);
     ck_assert_uint_eq(r.status, 503);
     ck_assert_ptr_nonnull(r.fixed);
