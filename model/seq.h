@@ -266,10 +266,19 @@ const char *seq_tokenizer_piece(const struct seq_tokenizer *t, int32_t id, size_
 
 /* ---- classification -------------------------------------------------------------- */
 
-/* scores [B,L], see enum seq_scores. All texts in one ragged batch. ERR_TASK if the model
- * has no classifier. */
+/* What makes scores of a text's logits. */
+enum seq_activation {
+    SEQ_ACTIVATION_OWN, /* as the model's config.json says, see enum seq_scores */
+    SEQ_ACTIVATION_NONE,
+    SEQ_ACTIVATION_SOFTMAX,
+    SEQ_ACTIVATION_SIGMOID
+};
+
+/* scores [B,L]. how [B], NULL = the model's own for all. All texts in one ragged batch.
+ * ERR_TASK if the model has no classifier. */
 enum err_code seq_classify(const struct seq_model *m, struct seq_worker *w, size_t B,
-                           const struct seq_tokens *const *texts, float *scores,
+                           const struct seq_tokens *const *texts,
+                           const enum seq_activation *how, float *scores,
                            struct err *err) MUST_CHECK;
 
 /* ---- next word ------------------------------------------------------------------- */

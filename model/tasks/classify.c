@@ -2,21 +2,20 @@
 
 #include <math.h>
 
-/* In double: L is small and the result is what users see. */
-void classify_scores(const struct seq_model *m, const float *logits, float *scores)
+static enum seq_activation own(const struct seq_model *m)
 {
-    enum problem problem = m->net->cfg.problem;
-    size_t L = m->net->cfg.n_labels;
-    if (problem == PROBLEM_REGRESSION) {
-        for (size_t i = 0; i < L; i++)
-            scores[i] = logits[i];
-        return;
+    switch (m->net->cfg.problem) {
+    case PROBLEM_REGRESSION:
+        return SEQ_ACTIVATION_NONE;
+    case PROBLEM_MULTI_LABEL:
+        return SEQ_ACTIVATION_SIGMOID;
+    default:
+        return SEQ_ACTIVATION_SOFTMAX;
     }
-    if (problem == PROBLEM_MULTI_LABEL) {
-        for (size_t i = 0; i < L; i++)
-            scores[i] = (float)(1 / (1 + exp(-(double)logits[i])));
-        return;
-    }
+}
+
+static void softmax(const float *logits, size_t L, float *scores)
+{
     double max = logits[0], sum = 0;
     for (size_t i = 1; i < L; i++)
         max = fmax(max, logits[i]);
@@ -24,6 +23,28 @@ void classify_scores(const struct seq_model *m, const float *logits, float *scor
         sum += exp(logits[i] - max);
     for (size_t i = 0; i < L; i++)
         scores[i] = (float)(exp(logits[i] - max) / sum);
+}
+
+/* In double: L is small and the result is what users see. */
+static void activate(const struct seq_model *m, enum seq_activation how,
+                     const float *logits, float *scores)
+{
+    size_t L = m->net->cfg.n_labels;
+    if (how == SEQ_ACTIVATION_OWN)
+        how = own(m);
+    if (how == SEQ_ACTIVATION_SOFTMAX) {
+        softmax(logits, L, scores);
+        return;
+    }
+    for (size_t i = 0; i < L; i++)
+        scores[i] = how == SEQ_ACTIVATION_NONE
+                        ? logits[i]
+                        : (float)(1 / (1 + exp(-(double)logits[i])));
+}
+
+void classify_scores(const struct seq_model *m, const float *logits, float *scores)
+{
+    activate(m, SEQ_ACTIVATION_OWN, logits, scores);
 }
 
 enum err_code classify_logits(const struct seq_model *m, struct seq_worker *w, size_t B,
@@ -60,10 +81,14 @@ enum err_code classify_traced(const struct seq_model *m, struct seq_worker *w, s
 }
 
 enum err_code seq_classify(const struct seq_model *m, struct seq_worker *w, size_t B,
-                           const struct seq_tokens *const *texts, float *scores,
-                           struct err *err)
+                           const struct seq_tokens *const *texts,
+                           const enum seq_activation *how, float *scores, struct err *err)
 {
+    size_t L = m->net->cfg.n_labels;
     if (!(m->info.tasks & SEQ_CLASSIFY))
         return err_set(err, ERR_TASK, "a %s has no classifier", m->info.architecture);
-    return B ? classify_traced(m, w, B, texts, NULL, scores, err) : ERR_OK;
+    enum err_code code = B ? classify_logits(m, w, B, texts, NULL, scores, err) : ERR_OK;
+    for (size_t b = 0; b < B && code == ERR_OK; b++)
+        activate(m, how ? how[b] : SEQ_ACTIVATION_OWN, scores + b * L, scores + b * L);
+    return code;
 }

@@ -9,11 +9,12 @@
 
 enum { TOP_K = 5 };
 
-struct next_word_job {
-    struct text_job t; /* first */
+struct next_word_request {
+    struct text_request r; /* first */
     int64_t top_k;
     int unit; /* index in UNITS */
     struct json_text prefix;
+    struct next_word_ask ask; /* of all this */
 };
 
 enum { UNIT_WORD, UNIT_TOKEN };
@@ -23,19 +24,19 @@ static const struct json_field FIELDS[] = {
     TEXTS_FIELDS,
     {.name = "top_k",
      .type = JSON_FIELD_INT,
-     .offset = offsetof(struct next_word_job, top_k),
+     .offset = offsetof(struct next_word_request, top_k),
      .min = 1,
      .max = SEQ_TOP_MAX,
      .help = "How many predictions, best first; default 5"},
     {.name = "unit",
      .type = JSON_FIELD_CHOICE,
-     .offset = offsetof(struct next_word_job, unit),
+     .offset = offsetof(struct next_word_request, unit),
      .choices = UNITS,
      .help = "word (default): whole words, searched across tokens, for masked models "
              "those of one token; token: the exact top of the distribution"},
     {.name = "prefix",
      .type = JSON_FIELD_TEXT,
-     .offset = offsetof(struct next_word_job, prefix),
+     .offset = offsetof(struct next_word_request, prefix),
      .max = SEQ_WORD_BYTES,
      .help = "Beginning of the word being typed behind the text, without blanks; only "
              "words that begin so are found (unit word)"},
@@ -124,21 +125,16 @@ static void write_token(struct json_writer *w, const struct seq_model *m,
     json_write_float(w, (float)p->logprob);
 }
 
-static void write_result(const struct text_ref *ref, const struct seq_model *m,
-                         const struct seq_next_result *r)
+static void write_result(const struct text_ref *ref, const struct text_result *result)
 {
-    const struct next_word_job *j = (const struct next_word_job *)ref->job;
-    for (size_t i = 0; i < r->n; i++)
-        if (!isfinite(r->at[i].logprob)) {
-            texts_fail(ref, "a probability is not finite");
-            return;
-        }
+    const struct seq_model *m = ref->job->job.model->seq;
+    const struct seq_next_result *r = result->next;
     struct json_writer *w = texts_open(ref);
     json_write_key(w, "predictions");
     json_write_array(w);
     for (size_t i = 0; i < r->n; i++) {
         json_write_object(w);
-        if (j->unit == UNIT_WORD)
+        if (ref->job->next->unit == SEQ_UNIT_WORD)
             write_word(w, m, &r->at[i]);
         else
             write_token(w, m, &r->at[i]);
@@ -155,47 +151,55 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+static bool of_words(const struct text_job *job)
+{
+    return job->next->unit == SEQ_UNIT_WORD;
+}
+
 /* What a masked model predicts stands elsewhere, so its text is read as it is. */
 static size_t trim(const struct text_job *job, const struct json_text *text)
 {
-    const struct next_word_job *j = (const struct next_word_job *)job;
     size_t n = text->n;
     if (job->job.model->info->mask_token)
         return n;
-    while (j->unit == UNIT_WORD && n > 0 && is_blank(text->at[n - 1]))
+    while (of_words(job) && n > 0 && is_blank(text->at[n - 1]))
         n--;
     return n;
 }
 
-static enum seq_unit unit_of(const struct next_word_job *j)
-{
-    return j->unit == UNIT_WORD ? SEQ_UNIT_WORD : SEQ_UNIT_TOKEN;
-}
-
 static enum seq_task reads(const struct text_job *job)
 {
-    const struct next_word_job *j = (const struct next_word_job *)job;
-    return j->unit == UNIT_WORD ? SEQ_NEXT_WORD : SEQ_NEXT_TOKEN;
+    return of_words(job) ? SEQ_NEXT_WORD : SEQ_NEXT_TOKEN;
 }
 
 static size_t weight(const struct text_job *job)
 {
-    const struct next_word_job *j = (const struct next_word_job *)job;
-    return seq_next_word_cost(job->job.model->seq, unit_of(j), (size_t)j->top_k);
+    return seq_next_word_cost(job->job.model->seq, job->next->unit, job->next->top_k);
 }
 
 static struct seq_next_request request_of(const struct text_ref *ref)
 {
-    const struct next_word_job *j = (const struct next_word_job *)ref->job;
-    const struct json_text *text = &ref->job->at[ref->i];
+    const struct text_job *job = ref->job;
+    const struct next_word_ask *ask = job->next;
+    const struct json_text *text = &job->at[ref->i];
     return (struct seq_next_request){
-        .tokens = &ref->job->tokens[ref->i],
-        .top_k = (size_t)j->top_k,
-        .unit = unit_of(j),
-        .prefix = j->prefix.at ? j->prefix.at : "",
-        .prefix_n = j->prefix.n,
-        .after_space = trim(ref->job, text) < text->n,
+        .tokens = &job->tokens[ref->i],
+        .top_k = ask->top_k,
+        .unit = ask->unit,
+        .prefix = ask->prefix ? ask->prefix : "",
+        .prefix_n = ask->prefix_n,
+        .after_space = trim(job, text) < text->n,
     };
+}
+
+static void tell(const struct text_ref *ref, const struct seq_next_result *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (!isfinite(r->at[i].logprob)) {
+            texts_fail(ref, "a probability is not finite");
+            return;
+        }
+    texts_tell(ref, &(struct text_result){.next = r});
 }
 
 static enum err_code compute(const struct seq_model *m, const struct text_ref *refs,
@@ -212,57 +216,80 @@ static enum err_code compute(const struct seq_model *m, const struct text_ref *r
         requests[i] = request_of(&refs[i]);
     code = seq_next_word(m, w, n, requests, results, err);
     for (size_t i = 0; i < n && code == ERR_OK; i++)
-        write_result(&refs[i], m, &results[i]);
+        tell(&refs[i], &results[i]);
 out:
     mem_free(results);
     mem_free(requests);
     return code;
 }
 
-static const struct text_task TASK = {
-    .object = "next_word",
+const struct text_task next_word_task = {
     .task = SEQ_NEXT_WORD,
     .reads = reads,
     .trim = trim,
     .weight = weight,
     .compute = compute,
-    .fields = FIELDS,
-    .n_fields = sizeof FIELDS / sizeof *FIELDS,
 };
 
-static const struct job_kind KIND = {
+const struct job_kind next_word_kind = {
     .name = "next_word", .run = texts_run, .free = texts_free};
 
-static enum err_code check_prefix(const struct next_word_job *j, struct err *err)
+/* ---- our own request ------------------------------------------------------------- */
+
+static const struct text_form FORM = {
+    .fields = FIELDS,
+    .n_fields = sizeof FIELDS / sizeof *FIELDS,
+    .object = "next_word",
+    .name = texts_name,
+    .begin = texts_begin,
+    .result = write_result,
+    .end = texts_end,
+};
+
+static enum err_code check_prefix(const struct next_word_request *r, struct err *err)
 {
-    if (j->prefix.n && j->unit == UNIT_TOKEN)
+    if (r->prefix.n && r->unit == UNIT_TOKEN)
         return err_param(err, ERR_INPUT, "prefix",
                          "\"prefix\" needs \"unit\":\"word\"; tokens have none");
-    for (size_t i = 0; i < j->prefix.n; i++)
-        if (is_blank(j->prefix.at[i]))
+    for (size_t i = 0; i < r->prefix.n; i++)
+        if (is_blank(r->prefix.at[i]))
             return err_param(err, ERR_INPUT, "prefix",
                              "\"prefix\" is the beginning of one word, without blanks");
     return ERR_OK;
 }
 
+static void fill_ask(struct next_word_request *r)
+{
+    r->ask = (struct next_word_ask){.top_k = (size_t)r->top_k,
+                                    .unit = r->unit == UNIT_WORD ? SEQ_UNIT_WORD
+                                                                 : SEQ_UNIT_TOKEN,
+                                    .prefix = r->prefix.at,
+                                    .prefix_n = r->prefix.n};
+}
+
 enum err_code next_word_handle(struct server *s, const struct request *q,
                                struct answer *out, struct err *err)
 {
-    struct next_word_job *j = mem_zero(1, sizeof *j);
-    if (!j)
+    struct next_word_request *r = mem_zero(1, sizeof *r);
+    if (!r)
         return err_set(err, ERR_NOMEM, "out of memory for the request");
-    j->top_k = TOP_K;
-    j->t.job.kind = &KIND;
-    enum err_code code = texts_read(s, q, &TASK, &j->t, err);
+    r->top_k = TOP_K;
+    r->r.t.job.kind = &next_word_kind;
+    r->r.t.next = &r->ask;
+    enum err_code code = texts_read(q, &FORM, &r->r, err);
+    if (code == ERR_OK) {
+        fill_ask(r);
+        code = texts_prepare(s, &next_word_task, &FORM, &r->r.t, err);
+    }
     if (code != ERR_OK) {
-        mem_free(j);
+        mem_free(r);
         return code;
     }
-    code = check_prefix(j, err);
+    code = check_prefix(r, err);
     if (code != ERR_OK) {
-        texts_free(&j->t.job);
+        texts_free(&r->r.t.job);
         return code;
     }
-    out->job = &j->t.job;
+    out->job = &r->r.t.job;
     return ERR_OK;
 }

@@ -1,10 +1,8 @@
 #include "server/api/sentiment.h"
 
-#include <math.h>
-
+#include "server/api/classification.h"
 #include "server/api/examples.h"
 #include "server/api/prediction.h"
-#include "server/api/texts.h"
 
 static const struct json_field FIELDS[] = {TEXTS_FIELDS, TEXTS_PAIR_FIELDS};
 
@@ -37,63 +35,36 @@ const struct route_doc sentiment_doc = {
             "longer text loses tokens first.",
 };
 
-static void write_result(const struct text_ref *ref, const struct seq_info *info,
-                         const float *scores /* [L] */)
+static void write_result(const struct text_ref *ref, const struct text_result *r)
 {
-    for (size_t l = 0; l < info->n_labels; l++)
-        if (!isfinite(scores[l])) {
-            texts_fail(ref, "a score is not finite");
-            return;
-        }
-    prediction_write_scores(texts_open(ref), info, scores);
+    prediction_write_scores(texts_open(ref), ref->job->job.model->info, r->values);
     texts_close(ref);
 }
 
-static enum err_code compute(const struct seq_model *m, const struct text_ref *refs,
-                             size_t n, struct seq_worker *w, struct err *err)
-{
-    const struct seq_info *info = seq_model_info(m);
-    const struct seq_tokens **texts = mem_alloc(n, sizeof(void *));
-    float *scores = mem_alloc(n, info->n_labels * sizeof *scores); /* [n,L] */
-    enum err_code code = ERR_NOMEM;
-    if (!texts || !scores) {
-        err_set(err, code, "out of memory for %zu texts", n);
-        goto out;
-    }
-    for (size_t i = 0; i < n; i++)
-        texts[i] = &refs[i].job->tokens[refs[i].i];
-    code = seq_classify(m, w, n, texts, scores, err);
-    for (size_t i = 0; i < n && code == ERR_OK; i++)
-        write_result(&refs[i], info, scores + i * info->n_labels);
-out:
-    mem_free(scores);
-    mem_free(texts);
-    return code;
-}
-
-static const struct text_task TASK = {
-    .object = "sentiment",
-    .task = SEQ_CLASSIFY,
-    .compute = compute,
+static const struct text_form FORM = {
     .fields = FIELDS,
     .n_fields = sizeof FIELDS / sizeof *FIELDS,
+    .object = "sentiment",
+    .name = texts_name,
+    .begin = texts_begin,
+    .result = write_result,
+    .end = texts_end,
 };
-
-static const struct job_kind KIND = {
-    .name = "sentiment", .run = texts_run, .free = texts_free};
 
 enum err_code sentiment_handle(struct server *s, const struct request *q,
                                struct answer *out, struct err *err)
 {
-    struct text_job *j = mem_zero(1, sizeof *j);
-    if (!j)
+    struct text_request *r = mem_zero(1, sizeof *r);
+    if (!r)
         return err_set(err, ERR_NOMEM, "out of memory for the request");
-    j->job.kind = &KIND;
-    enum err_code code = texts_read(s, q, &TASK, j, err);
+    r->t.job.kind = &classification_kind;
+    enum err_code code = texts_read(q, &FORM, r, err);
+    if (code == ERR_OK)
+        code = texts_prepare(s, &classification_task, &FORM, &r->t, err);
     if (code != ERR_OK) {
-        mem_free(j);
+        mem_free(r);
         return code;
     }
-    out->job = &j->job;
+    out->job = &r->t.job;
     return ERR_OK;
 }

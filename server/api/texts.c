@@ -10,7 +10,7 @@ const struct doc_shape TEXTS_USAGE[] = {
     {"truncated", DOC_BOOLEAN, .help = "Some were left out: the model reads no more"},
     {0}};
 
-/* ---- reading --------------------------------------------------------------------- */
+/* ---- preparing ------------------------------------------------------------------- */
 
 /* A token is seldom shorter than this; only batches are sized by it. */
 enum { BYTES_PER_TOKEN = 3 };
@@ -26,41 +26,23 @@ static size_t weight(const struct text_job *j)
     return j->task->weight ? j->task->weight(j) : 1;
 }
 
-static enum err_code check_texts(struct text_job *j, struct err *err)
+/* What the list of all texts, or of all second ones, is called. */
+static void name_list(const struct text_job *j, bool second, char param[ERR_PARAM_BYTES])
 {
-    const struct options *o = j->server->options;
-    if (j->text.at && j->texts.at)
-        return err_param(err, ERR_FORMAT, "texts", "give either \"text\" or \"texts\"");
-    if (!j->text.at && !j->texts.at)
-        return err_param(err, ERR_FORMAT, "text", "\"text\" or \"texts\" is missing");
-    j->at = j->text.at ? &j->text : j->texts.at;
-    j->n = j->text.at ? 1 : j->texts.n;
-    j->pair = j->text.at ? &j->text_pair : j->text_pairs.at;
-    if (j->text.at && !j->text_pair.at)
-        j->pair = NULL;
-    if (j->n > (size_t)o->max_texts)
-        return err_param(err, ERR_LIMIT, "texts",
-                         "%zu texts in one request, at most %lld go (--max-texts)", j->n,
-                         (long long)o->max_texts);
-    return ERR_OK;
+    j->form->name(j, 0, second, param);
+    param[strcspn(param, "[")] = '\0';
 }
 
-/* Second texts stand beside first ones of their kind, and as many. */
-static enum err_code check_pairs(const struct text_job *j, struct err *err)
+static enum err_code check_count(const struct text_job *j, struct err *err)
 {
-    if (j->text_pair.at && !j->text.at)
-        return err_param(
-            err, ERR_FORMAT, "text_pair",
-            "\"text_pair\" goes with \"text\", \"text_pairs\" with \"texts\"");
-    if (j->text_pairs.at && !j->texts.at)
-        return err_param(
-            err, ERR_FORMAT, "text_pairs",
-            "\"text_pairs\" goes with \"texts\", \"text_pair\" with \"text\"");
-    if (j->text_pairs.at && j->text_pairs.n != j->texts.n)
-        return err_param(err, ERR_INPUT, "text_pairs",
-                         "%zu second texts, but %zu first ones in \"texts\"",
-                         j->text_pairs.n, j->texts.n);
-    return ERR_OK;
+    char param[ERR_PARAM_BYTES];
+    size_t most = (size_t)j->server->options->max_texts;
+    if (j->n <= most)
+        return ERR_OK;
+    name_list(j, false, param);
+    return err_param(err, ERR_LIMIT, param,
+                     "%zu texts in one request, at most %zu go (--max-texts)", j->n,
+                     most);
 }
 
 enum err_code texts_check_pairs(const struct model *m, const char *field, struct err *err)
@@ -72,6 +54,23 @@ enum err_code texts_check_pairs(const struct model *m, const char *field, struct
                      m->name);
 }
 
+static const struct json_text *pair_of(const struct text_job *j, size_t i)
+{
+    return j->pair && j->pair[i].at ? &j->pair[i] : NULL;
+}
+
+static enum err_code check_pairs(const struct text_job *j, struct err *err)
+{
+    char param[ERR_PARAM_BYTES];
+    size_t i = 0;
+    while (i < j->n && !pair_of(j, i))
+        i++;
+    if (i == j->n)
+        return ERR_OK;
+    name_list(j, true, param);
+    return texts_check_pairs(j->job.model, param, err);
+}
+
 /* Frees what is in it, not the struct itself. */
 static void texts_done(struct text_job *job)
 {
@@ -79,7 +78,9 @@ static void texts_done(struct text_job *job)
         seq_tokens_done(&job->tokens[i]);
     mem_free(job->tokens);
     json_write_done(&job->out);
-    json_read_done(job->task->fields, job->task->n_fields, job);
+    if (job->form->done)
+        job->form->done(job);
+    json_read_done(job->form->fields, job->form->n_fields, job);
     reply_done(&job->job.reply);
 }
 
@@ -89,69 +90,70 @@ void texts_free(struct job *job)
     mem_free(job);
 }
 
-enum err_code texts_read(const struct server *s, const struct request *q,
-                         const struct text_task *task, struct text_job *job,
-                         struct err *err)
+/* How much there is to do. */
+static void estimate(struct text_job *j)
+{
+    bool text_rows = j->job.model->info->text_rows;
+    for (size_t i = 0; i < j->n; i++) {
+        size_t bytes = j->at[i].n + (pair_of(j, i) ? j->pair[i].n : 0);
+        j->job.rows += text_rows ? 1 : bytes / BYTES_PER_TOKEN + 1;
+        j->job.cost += bytes / BYTES_PER_TOKEN + weight(j);
+    }
+}
+
+enum err_code texts_prepare(const struct server *s, const struct text_task *task,
+                            const struct text_form *form, struct text_job *job,
+                            struct err *err)
 {
     job->server = s;
     job->task = task;
-    job->truncate = true;
-    enum err_code code =
-        json_read(q->body, q->body_n, task->fields, task->n_fields, job, err);
-    if (code != ERR_OK)
-        return code;
-    code = check_texts(job, err);
-    if (code == ERR_OK)
-        code = check_pairs(job, err);
-    if (code == ERR_OK)
+    job->form = form;
+    enum err_code code = check_count(job, err);
+    if (code == ERR_OK && !job->job.model)
         code = models_choose(s->models, job->model.at, job->model.n, task->task,
                              &job->job.model, err);
-    if (code == ERR_OK && job->pair)
-        code = texts_check_pairs(job->job.model,
-                                 job->text.at ? "text_pair" : "text_pairs", err);
+    if (code == ERR_OK)
+        code = check_pairs(job, err);
     if (code == ERR_OK) {
         job->tokens = mem_zero(job->n, sizeof *job->tokens);
         if (!job->tokens)
             code = err_set(err, ERR_NOMEM, "out of memory for %zu texts", job->n);
     }
-    if (code != ERR_OK) {
+    if (code == ERR_OK)
+        estimate(job);
+    else
         texts_done(job);
-        return code;
-    }
-    const struct seq_info *info = job->job.model->info;
-    for (size_t i = 0; i < job->n; i++) {
-        size_t bytes = job->at[i].n + (job->pair ? job->pair[i].n : 0);
-        job->job.rows += info->text_rows ? 1 : bytes / BYTES_PER_TOKEN + 1;
-        job->job.cost += bytes / BYTES_PER_TOKEN + weight(job);
-    }
-    return ERR_OK;
+    return code;
 }
 
 /* ---- tokens ---------------------------------------------------------------------- */
 
-/* The text's number goes into the error's field: "texts[3]". */
 static void blame_text(struct text_job *j, size_t i, const struct err *e)
 {
-    const char *field = strcmp(e->param, "text_pair") == 0 ? "text_pair" : "text";
     char param[ERR_PARAM_BYTES];
-    if (j->texts.at)
-        snprintf(param, sizeof param, "%ss[%zu]", field, i);
-    else
-        snprintf(param, sizeof param, "%s", field);
+    j->form->name(j, i, strcmp(e->param, "text_pair") == 0, param);
     err_param(&j->job.err, e->code, param, "%s", e->msg);
 }
 
 static enum err_code tokenize_one(struct text_job *j, size_t i, struct err *err)
 {
     const struct seq_model *m = j->job.model->seq;
-    const struct json_text *text = &j->at[i], *pair = j->pair ? &j->pair[i] : NULL;
-    enum seq_keep keep = j->truncate ? SEQ_KEEP_USUAL : SEQ_WHOLE;
+    const struct json_text *text = &j->at[i], *pair = pair_of(j, i);
+    enum seq_keep keep = j->whole ? SEQ_WHOLE : j->keep;
     if (pair)
         return seq_tokenize_pair(m, text->at, text->n, pair->at, pair->n, keep,
                                  &j->tokens[i], err);
     size_t n = j->task->trim ? j->task->trim(j, text) : text->n;
     enum seq_task task = j->task->reads ? j->task->reads(j) : j->task->task;
     return seq_tokenize(m, task, text->at, n, keep, &j->tokens[i], err);
+}
+
+static size_t count_characters(const struct json_text *text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text->n; i++)
+        n += (text->at[i] & 0xc0) != 0x80;
+    return n;
 }
 
 static void tokenize(struct text_job *j)
@@ -164,9 +166,14 @@ static void tokenize(struct text_job *j)
             blame_text(j, i, &e);
             break;
         }
+        j->job.n_characters += count_characters(&j->at[i]);
+        if (pair_of(j, i))
+            j->job.n_characters += count_characters(&j->pair[i]);
         j->job.n_tokens += j->tokens[i].n;
         if (j->job.n_tokens > most) {
-            err_param(&j->job.err, ERR_LIMIT, j->texts.at ? "texts" : "text",
+            char param[ERR_PARAM_BYTES];
+            name_list(j, false, param);
+            err_param(&j->job.err, ERR_LIMIT, param,
                       "more than %zu tokens in one request (--max-tokens)", most);
             break;
         }
@@ -177,58 +184,43 @@ static void tokenize(struct text_job *j)
 
 /* ---- replies --------------------------------------------------------------------- */
 
-static void write_usage(struct json_writer *w, size_t tokens, bool truncated)
-{
-    json_write_key(w, "usage");
-    json_write_object(w);
-    json_write_key_uint(w, "tokens", tokens);
-    json_write_key_bool(w, "truncated", truncated);
-    json_write_end(w);
-}
-
-static void begin_reply(struct text_job *j)
-{
-    json_write_object(&j->out);
-    json_write_key_string(&j->out, "object", j->task->object);
-    json_write_key_string(&j->out, "model", j->job.model->name);
-    json_write_key(&j->out, "results");
-    json_write_array(&j->out);
-}
-
-static void end_reply(struct text_job *j)
+size_t texts_tokens(const struct text_job *job)
 {
     size_t tokens = 0;
-    bool truncated = false;
-    for (size_t i = 0; i < j->n; i++) {
-        tokens += j->tokens[i].n;
-        truncated |= j->tokens[i].n_dropped > 0;
-    }
-    json_write_end(&j->out);
-    write_usage(&j->out, tokens, truncated);
-    json_write_end(&j->out);
-    buf_put(&j->out.buf, "\n", 1);
-    if (j->out.buf.failed)
-        err_set(&j->job.err, ERR_NOMEM, "out of memory for the reply");
-    else
-        reply_take_json(&j->job.reply, &j->out);
+    for (size_t i = 0; i < job->n; i++)
+        tokens += job->tokens[i].n;
+    return tokens;
 }
 
-struct json_writer *texts_open(const struct text_ref *ref)
+bool texts_truncated(const struct text_job *job)
 {
-    json_write_object(&ref->job->out);
-    return &ref->job->out;
+    size_t i = 0;
+    while (i < job->n && job->tokens[i].n_dropped == 0)
+        i++;
+    return i < job->n;
 }
 
-void texts_close(const struct text_ref *ref)
+void texts_tell(const struct text_ref *ref, const struct text_result *r)
 {
-    const struct seq_tokens *t = &ref->job->tokens[ref->i];
-    write_usage(&ref->job->out, t->n, t->n_dropped > 0);
-    json_write_end(&ref->job->out);
+    ref->job->form->result(ref, r);
 }
 
 void texts_fail(const struct text_ref *ref, const char *why)
 {
     err_set(&ref->job->job.err, ERR_BUG, "%s", why);
+}
+
+static void end_reply(struct text_job *j)
+{
+    if (j->form->end)
+        j->form->end(j);
+    if (j->job.reply.body.n) /* it has made the body itself */
+        return;
+    buf_put(&j->out.buf, "\n", 1);
+    if (j->out.buf.failed)
+        err_set(&j->job.err, ERR_NOMEM, "out of memory for the reply");
+    else
+        reply_take_json(&j->job.reply, &j->out);
 }
 
 /* ---- batches --------------------------------------------------------------------- */
@@ -298,7 +290,8 @@ void texts_run(struct job **jobs, size_t n, struct seq_worker *w)
     size_t most = (size_t)text_job(jobs[0])->server->options->batch_tokens, total = 0;
     for (size_t i = 0; i < n; i++) {
         tokenize(text_job(jobs[i]));
-        begin_reply(text_job(jobs[i]));
+        if (text_job(jobs[i])->form->begin)
+            text_job(jobs[i])->form->begin(text_job(jobs[i]));
         total += text_job(jobs[i])->n;
     }
     struct text_ref *refs = mem_alloc(total, sizeof *refs);
@@ -312,4 +305,102 @@ void texts_run(struct job **jobs, size_t n, struct seq_worker *w)
         if (jobs[i]->err.code == ERR_OK)
             end_reply(text_job(jobs[i]));
     }
+}
+
+/* ---- our own dialect ------------------------------------------------------------- */
+
+static const struct text_request *request_of(const struct text_job *job)
+{
+    return (const struct text_request *)job; /* its first member */
+}
+
+void texts_name(const struct text_job *job, size_t i, bool second,
+                char param[ERR_PARAM_BYTES])
+{
+    const char *field = second ? "text_pair" : "text";
+    if (request_of(job)->texts.at)
+        snprintf(param, ERR_PARAM_BYTES, "%ss[%zu]", field, i);
+    else
+        snprintf(param, ERR_PARAM_BYTES, "%s", field);
+}
+
+/* Second texts stand beside first ones of their kind, and as many. */
+static enum err_code check_request(const struct text_request *r, struct err *err)
+{
+    if (r->text.at && r->texts.at)
+        return err_param(err, ERR_FORMAT, "texts", "give either \"text\" or \"texts\"");
+    if (!r->text.at && !r->texts.at)
+        return err_param(err, ERR_FORMAT, "text", "\"text\" or \"texts\" is missing");
+    if (r->text_pair.at && !r->text.at)
+        return err_param(
+            err, ERR_FORMAT, "text_pair",
+            "\"text_pair\" goes with \"text\", \"text_pairs\" with \"texts\"");
+    if (r->text_pairs.at && !r->texts.at)
+        return err_param(
+            err, ERR_FORMAT, "text_pairs",
+            "\"text_pairs\" goes with \"texts\", \"text_pair\" with \"text\"");
+    if (r->text_pairs.at && r->text_pairs.n != r->texts.n)
+        return err_param(err, ERR_INPUT, "text_pairs",
+                         "%zu second texts, but %zu first ones in \"texts\"",
+                         r->text_pairs.n, r->texts.n);
+    return ERR_OK;
+}
+
+enum err_code texts_read(const struct request *q, const struct text_form *form,
+                         struct text_request *r, struct err *err)
+{
+    r->truncate = true;
+    enum err_code code =
+        json_read(q->body, q->body_n, form->fields, form->n_fields, r, err);
+    if (code != ERR_OK)
+        return code;
+    code = check_request(r, err);
+    if (code != ERR_OK) {
+        json_read_done(form->fields, form->n_fields, r);
+        return code;
+    }
+    r->t.at = r->text.at ? &r->text : r->texts.at;
+    r->t.pair = r->text.at ? &r->text_pair : r->text_pairs.at;
+    r->t.n = r->text.at ? 1 : r->texts.n;
+    r->t.whole = !r->truncate;
+    r->t.keep = SEQ_KEEP_USUAL;
+    return ERR_OK;
+}
+
+static void write_usage(struct json_writer *w, size_t tokens, bool truncated)
+{
+    json_write_key(w, "usage");
+    json_write_object(w);
+    json_write_key_uint(w, "tokens", tokens);
+    json_write_key_bool(w, "truncated", truncated);
+    json_write_end(w);
+}
+
+void texts_begin(struct text_job *job)
+{
+    json_write_object(&job->out);
+    json_write_key_string(&job->out, "object", job->form->object);
+    json_write_key_string(&job->out, "model", job->job.model->name);
+    json_write_key(&job->out, "results");
+    json_write_array(&job->out);
+}
+
+void texts_end(struct text_job *job)
+{
+    json_write_end(&job->out);
+    write_usage(&job->out, texts_tokens(job), texts_truncated(job));
+    json_write_end(&job->out);
+}
+
+struct json_writer *texts_open(const struct text_ref *ref)
+{
+    json_write_object(&ref->job->out);
+    return &ref->job->out;
+}
+
+void texts_close(const struct text_ref *ref)
+{
+    const struct seq_tokens *t = &ref->job->tokens[ref->i];
+    write_usage(&ref->job->out, t->n, t->n_dropped > 0);
+    json_write_end(&ref->job->out);
 }

@@ -202,7 +202,8 @@ static enum err_code do_classify(struct bench *b, bool timed)
         return err_set(&b->err, ERR_NOMEM, "out of memory: scores");
     double begin = now();
     for (size_t i = 0; i < job.times && code == ERR_OK; i++)
-        code = seq_classify(job.model, b->worker, job.B, job.texts, scores, &b->err);
+        code =
+            seq_classify(job.model, b->worker, job.B, job.texts, NULL, scores, &b->err);
     double seconds = now() - begin;
     if (code == ERR_OK && timed)
         printf("{\"seconds\":%.9f}\n", seconds);

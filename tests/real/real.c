@@ -70,7 +70,7 @@ static enum err_code classify(const struct seq_model *m, struct seq_worker *w,
     float *scores = mem_zero(L, sizeof *scores);
     if (!scores)
         return err_set(err, ERR_NOMEM, "out of memory: scores");
-    enum err_code code = seq_classify(m, w, 1, &tokens, scores, err);
+    enum err_code code = seq_classify(m, w, 1, &tokens, NULL, scores, err);
     if (code == ERR_OK)
         fwrite(scores, sizeof *scores, L, stdout);
     mem_free(scores);

@@ -151,7 +151,7 @@ static size_t measure(const struct seq_report *r, size_t *state)
     make_tokens(&text, n);
     *state = 0;
     if (code == ERR_OK && info->tasks & SEQ_CLASSIFY) {
-        code = seq_classify(r->model, w, 1, texts, y, &err);
+        code = seq_classify(r->model, w, 1, texts, NULL, y, &err);
     } else if (code == ERR_OK && info->tasks & SEQ_STATES) {
         code = seq_state_new(r->model, &s, &err);
         if (code == ERR_OK)

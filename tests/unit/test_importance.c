@@ -94,7 +94,7 @@ static void ask_task(struct fixture *f, const struct seq_tokens *t, int32_t targ
     if (info->tasks & SEQ_CLASSIFY) {
         float scores[16];
         ck_assert_uint_le(info->n_labels, 16);
-        ck_assert_int_eq(seq_classify(f->m, f->w, 1, &t, scores, &f->err), ERR_OK);
+        ck_assert_int_eq(seq_classify(f->m, f->w, 1, &t, NULL, scores, &f->err), ERR_OK);
         *score = scores[target];
         *logprob = NAN;
         return;

@@ -269,7 +269,7 @@ static void check_running(const char *model)
                 at[part.n++] = t.at[k];
         const struct seq_tokens *one = &part;
         sum += part.n;
-        ck_assert_int_eq(seq_classify(f.m, f.w, 1, &one, want, &f.err), ERR_OK);
+        ck_assert_int_eq(seq_classify(f.m, f.w, 1, &one, NULL, want, &f.err), ERR_OK);
         ck_assert_mem_eq(want, have + i * L, L * sizeof *want);
     }
     ck_assert_uint_eq(seq_classify_steps_tokens(&t, steps, n), sum);
@@ -305,7 +305,7 @@ START_TEST(running_scores_of_a_long_text)
     ck_assert_uint_gt(seq_classify_steps_tokens(&t, steps, t.n), 2 * 2048);
     ck_assert_int_eq(seq_classify_steps(f.m, f.w, &t, steps, t.n, have, &f.err), ERR_OK);
     for (; t.n; t.n -= t.n > 13 ? 13 : t.n) {
-        ck_assert_int_eq(seq_classify(f.m, f.w, 1, &one, want, &f.err), ERR_OK);
+        ck_assert_int_eq(seq_classify(f.m, f.w, 1, &one, NULL, want, &f.err), ERR_OK);
         ck_assert_mem_eq(want, have + 2 * (t.n - 1), sizeof want);
     }
     free(steps);

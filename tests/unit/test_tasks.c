@@ -27,7 +27,8 @@ static void scores_equal_pytorch(const char *name)
             const struct seq_tokens *texts[] = {&t};
             float scores[2];
             check_ids(row, &t);
-            ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, scores, &f.err), ERR_OK);
+            ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, NULL, scores, &f.err),
+                             ERR_OK);
             for (size_t l = 0; l < 2; l++)
                 ck_assert_double_eq_tol(
                     scores[l],
@@ -49,6 +50,34 @@ END_TEST
 START_TEST(bilstm_scores_equal_pytorch)
 {
     scores_equal_pytorch("tiny-bilstm");
+}
+END_TEST
+
+/* One batch, another activation for each text: all are of the same logits. */
+START_TEST(activations_are_each_texts_own)
+{
+    struct fixture f = open_fixture("tiny-bert", NULL);
+    size_t L = seq_model_info(f.m)->n_labels;
+    static const enum seq_activation how[] = {SEQ_ACTIVATION_OWN, SEQ_ACTIVATION_NONE,
+                                              SEQ_ACTIVATION_SOFTMAX,
+                                              SEQ_ACTIVATION_SIGMOID};
+    struct seq_tokens t = tokenize(&f, SEQ_CLASSIFY, text_list[0]);
+    const struct seq_tokens *texts[] = {&t, &t, &t, &t};
+    float own[4 * 8]; /* [4,L] */
+    ck_assert_uint_le(L, 8);
+    ck_assert_int_eq(seq_classify(f.m, f.w, 4, texts, how, own, &f.err), ERR_OK);
+    const float *logits = own + L, *softmax = logits + L, *sigmoid = softmax + L;
+    double sum = 0;
+    for (size_t l = 0; l < L; l++)
+        sum += exp((double)logits[l]);
+    for (size_t l = 0; l < L; l++) {
+        double p = exp((double)logits[l]) / sum, s = 1 / (1 + exp(-(double)logits[l]));
+        ck_assert_double_eq_tol((double)softmax[l], p, 1e-6);
+        ck_assert_double_eq_tol((double)sigmoid[l], s, 1e-6);
+        ck_assert(own[l] == softmax[l]);
+    }
+    seq_tokens_done(&t);
+    close_fixture(&f);
 }
 END_TEST
 
@@ -287,13 +316,14 @@ START_TEST(scores_are_the_same_alone_batched_and_traced)
             t[b] = tokenize(&f, SEQ_CLASSIFY, text_list[b]);
             texts[b] = &t[b];
         }
-        ck_assert_int_eq(seq_classify(f.m, f.w, TEXTS, texts, batched[0], &f.err),
+        ck_assert_int_eq(seq_classify(f.m, f.w, TEXTS, texts, NULL, batched[0], &f.err),
                          ERR_OK);
         const struct seq_info *info = seq_model_info(f.m);
         for (size_t b = 0; b < TEXTS; b++) {
             size_t rows = 0;
             struct seq_sink sink = {.arg = &rows, .row = note_row};
-            ck_assert_int_eq(seq_classify(f.m, f.w, 1, &texts[b], alone, &f.err), ERR_OK);
+            ck_assert_int_eq(seq_classify(f.m, f.w, 1, &texts[b], NULL, alone, &f.err),
+                             ERR_OK);
             ck_assert_int_eq(seq_inspect(f.m, f.w, &t[b], &sink, traced, &f.err), ERR_OK);
             ck_assert_mem_eq(alone, batched[b], sizeof alone);
             ck_assert_mem_eq(traced, batched[b], sizeof traced);
@@ -363,7 +393,7 @@ static void *reader_main(void *arg)
         float got[2];
         r->good = seq_tokenize(r->f->m, SEQ_CLASSIFY, text, strlen(text), SEQ_WHOLE, &t,
                                &err) == ERR_OK &&
-                  seq_classify(r->f->m, w, 1, texts, got, &err) == ERR_OK &&
+                  seq_classify(r->f->m, w, 1, texts, NULL, got, &err) == ERR_OK &&
                   same_bits(got, r->want + round % TEXTS * 2, 2);
         seq_tokens_done(&t);
     }
@@ -386,7 +416,7 @@ START_TEST(threads_and_helpers_change_no_bit)
     for (size_t b = 0; b < TEXTS; b++) {
         struct seq_tokens t = tokenize(&f, SEQ_CLASSIFY, text_list[b]);
         const struct seq_tokens *texts[] = {&t};
-        ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, want[b], &f.err), ERR_OK);
+        ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, NULL, want[b], &f.err), ERR_OK);
         seq_tokens_done(&t);
     }
     struct crew *crew;
@@ -579,7 +609,7 @@ START_TEST(wrong_tasks_and_values_are_refused)
     static struct seq_next_result r;
     float scores[2];
     struct err err = {0};
-    ck_assert_int_eq(seq_classify(lm.m, lm.w, 1, texts, scores, &err), ERR_TASK);
+    ck_assert_int_eq(seq_classify(lm.m, lm.w, 1, texts, NULL, scores, &err), ERR_TASK);
     struct seq_next_request q = {.tokens = &t, .top_k = 1, .prefix = ""};
     err.code = ERR_OK;
     ck_assert_int_eq(seq_next_word(labels.m, labels.w, 1, &q, &r, &err), ERR_TASK);
@@ -670,6 +700,7 @@ int main(void)
 {
     const TTest *const tests[] = {bert_scores_equal_pytorch,
                                   bilstm_scores_equal_pytorch,
+                                  activations_are_each_texts_own,
                                   gpt2_logprobs_equal_pytorch,
                                   lstm_logprobs_equal_pytorch,
                                   word_probabilities_are_those_of_their_tokens,

@@ -282,7 +282,7 @@ START_TEST(masked_models_score_no_text_and_have_no_state)
     struct err err[3] = {{0}};
     ck_assert_int_eq(seq_score(f.m, f.w, &t, -1, logprob, &err[0]), ERR_TASK);
     ck_assert_int_eq(seq_state_new(f.m, &s, &err[1]), ERR_TASK);
-    ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, scores, &err[2]), ERR_TASK);
+    ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, NULL, scores, &err[2]), ERR_TASK);
     seq_tokens_done(&t);
     close_fixture(&f);
 }
@@ -374,7 +374,7 @@ START_TEST(bare_encoders_equal_pytorch)
     static struct seq_next_result r;
     struct err err[2] = {{0}};
     float score;
-    ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, &score, &err[0]), ERR_TASK);
+    ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, NULL, &score, &err[0]), ERR_TASK);
     ck_assert_int_eq(seq_next_word(f.m, f.w, 1, &q, &r, &err[1]), ERR_TASK);
     seq_tokens_done(&t);
     json_decref(all);
@@ -415,7 +415,7 @@ static void scores_equal_pytorch(const char *name, enum seq_scores scores, bool 
         float got[3], traced[3];
         check_ids(row, &t);
         ck_assert_uint_eq(expected_values(row), info->n_labels);
-        ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, got, &f.err), ERR_OK);
+        ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, NULL, got, &f.err), ERR_OK);
         struct seen s = {.layers = info->n_layers};
         struct seq_sink sink = {.arg = &s, .row = see_row};
         ck_assert_int_eq(seq_inspect(f.m, f.w, &t, &sink, traced, &f.err), ERR_OK);
@@ -551,7 +551,7 @@ START_TEST(the_context_is_what_the_model_can_read)
     const struct seq_tokens *texts[] = {&t};
     float score;
     ck_assert_uint_eq(t.n, 32);
-    ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, &score, &f.err), ERR_OK);
+    ck_assert_int_eq(seq_classify(f.m, f.w, 1, texts, NULL, &score, &f.err), ERR_OK);
     free(text);
     seq_tokens_done(&t);
     close_fixture(&f);

@@ -72,7 +72,8 @@ static enum err_code classify_batch(struct tool *t, struct text_batch *b,
         return err_set(&t->err, ERR_NOMEM, "out of memory: scores");
     for (size_t i = 0; i < b->n; i++)
         texts[i] = &b->tokens[i];
-    enum err_code code = seq_classify(t->model, t->worker, b->n, texts, scores, &t->err);
+    enum err_code code =
+        seq_classify(t->model, t->worker, b->n, texts, NULL, scores, &t->err);
     for (size_t i = 0; i < b->n && code == ERR_OK; i++) {
         const float *p = scores + i * L;
         size_t best = 0;
