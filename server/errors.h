@@ -9,22 +9,11 @@
 #define SERVER_ERRORS_H
 
 #include "model/seq.h"
+#include "server/dialect.h"
 #include "server/reply.h"
 
 #include <stddef.h>
 #include <stdint.h>
-
-/* Whose words an error is told in. */
-enum dialect {
-    DIALECT_SEQD,  /* ours and OpenAI's */
-    DIALECT_TEI,   /* Hugging Face's: {"error":"...","error_type":"Validation"}. Overload
-                      is 429, never 503: their JavaScript client repeats a 503 at once and
-                      for ever */
-    DIALECT_OIP,   /* KServe's, versions 1 and 2: {"error":"..."} */
-    DIALECT_LLAMA, /* llama.cpp's: {"error":{"code":400,"message","type"}} */
-    DIALECT_VLLM,  /* {"error":{"message","type","param","code":400}} */
-    DIALECT_COUNT
-};
 
 /* The statuses are ours; the dialects have some of their own. */
 enum problem {

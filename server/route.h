@@ -6,7 +6,7 @@
 #define SERVER_ROUTE_H
 
 #include "model/seq.h"
-#include "server/errors.h"
+#include "server/dialect.h"
 #include "server/job.h"
 #include "server/reply.h"
 
