@@ -562,10 +562,8 @@ static void put_error(struct job *job, struct buf *to, const struct buf *error)
     completion_put_error(to, error);
 }
 
-static const struct job_kind KIND = {.name = "completions",
-                                     .run = run,
-                                     .free = free_job,
-                                     .put_error = put_error};
+static const struct job_kind KIND = {
+    .name = "completions", .run = run, .free = free_job, .put_error = put_error};
 
 /* ---- the request, on an HTTP thread ------------------------------------------------ */
 

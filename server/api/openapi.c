@@ -570,7 +570,8 @@ static void list_codes(const enum problem *list, size_t n, size_t i, char *to, s
     size_t used = 0;
     to[0] = '\0';
     for (size_t j = i; j < n && used < cap; j++)
-        if (problem_row(DIALECT_SEQD, list[j]).status == problem_row(DIALECT_SEQD, list[i]).status)
+        if (problem_row(DIALECT_SEQD, list[j]).status ==
+            problem_row(DIALECT_SEQD, list[i]).status)
             used += (size_t)snprintf(to + used, cap - used, "%s%s", used ? ", " : "code ",
                                      problem_row(DIALECT_SEQD, list[j]).code);
 }
@@ -578,7 +579,8 @@ static void list_codes(const enum problem *list, size_t n, size_t i, char *to, s
 static bool is_first_of_status(const enum problem *list, size_t i)
 {
     for (size_t j = 0; j < i; j++)
-        if (problem_row(DIALECT_SEQD, list[j]).status == problem_row(DIALECT_SEQD, list[i]).status)
+        if (problem_row(DIALECT_SEQD, list[j]).status ==
+            problem_row(DIALECT_SEQD, list[i]).status)
             return false;
     return true;
 }

@@ -39,7 +39,8 @@ enum err_code probes_readyz(struct server *s, const struct request *q, struct an
 {
     if (atomic_load(&s->ready))
         return probes_livez(s, q, out, err);
-    reply_problem(&out->reply, out->dialect, PROBLEM_STOPPING, NULL, "the server is not ready");
+    reply_problem(&out->reply, out->dialect, PROBLEM_STOPPING, NULL,
+                  "the server is not ready");
     return ERR_OK;
 }
 

@@ -442,7 +442,8 @@ START_TEST(errors_end_a_stream)
     api_start(&api);
     job = job_of("{\"prompt\":\"a\",\"stream\":true}");
     buf_puts(&to, "data: {}\n\n");
-    job->kind->put_error(job, &to, &(struct buf){.at = (char *)json, .n = sizeof json - 1});
+    struct buf error = {.at = (char *)json, .n = sizeof json - 1};
+    job->kind->put_error(job, &to, &error);
     buf_put(&to, "", 1);
     ck_assert_str_eq(to.at, "data: {}\n\ndata: {\"error\":{\"message\":\"m\"}}\n\n"
                             "data: [DONE]\n\n");

@@ -456,7 +456,8 @@ START_TEST(every_code_has_a_status)
         [ERR_STOPPED] = 503,  [ERR_BUG] = 500};
     for (int code = ERR_NOMEM; code <= ERR_BUG; code++) {
         struct err err = {.code = (enum err_code)code};
-        ck_assert_uint_eq(problem_row(DIALECT_SEQD, problem_of_err(&err)).status, wanted[code]);
+        ck_assert_uint_eq(problem_row(DIALECT_SEQD, problem_of_err(&err)).status,
+                          wanted[code]);
     }
     for (int p = 0; p < PROBLEM_COUNT; p++) {
         ck_assert_uint_ge(problem_row(DIALECT_SEQD, (enum problem)p).status, 400);
