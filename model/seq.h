@@ -281,6 +281,9 @@ enum err_code seq_classify(const struct seq_model *m, struct seq_worker *w, size
                            const enum seq_activation *how, float *scores,
                            struct err *err) MUST_CHECK;
 
+/* What scores [L] logits [L] are by the model's own activation; one may be the other. */
+void seq_activate(const struct seq_model *m, const float *logits, float *scores);
+
 /* ---- next word ------------------------------------------------------------------- */
 
 enum seq_unit { SEQ_UNIT_TOKEN, SEQ_UNIT_WORD };

@@ -217,7 +217,8 @@ static bool admit_post(struct exchange *x, const char *content_type,
                         "pages of this origin may not ask; see --cors-origin");
     else if (content_encoding)
         exchange_refuse(x, PROBLEM_MEDIA_TYPE, "Content-Encoding is not supported");
-    else if (!guard_media(content_type, x->body, x->body_n))
+    else if (!guard_media(content_type, x->body, x->body_n) &&
+             !(x->match.route->binary && guard_media_binary(content_type)))
         exchange_refuse(x, PROBLEM_MEDIA_TYPE, "Content-Type must be application/json");
     else
         return true;

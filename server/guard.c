@@ -101,6 +101,14 @@ static size_t type_length(const char *s)
     return n;
 }
 
+bool guard_media_binary(const char *content_type)
+{
+    if (!content_type)
+        return false;
+    content_type += strspn(content_type, " \t");
+    return is_name(content_type, type_length(content_type), "application/octet-stream");
+}
+
 bool guard_media(const char *content_type, const char *body, size_t n)
 {
     if (!content_type)

@@ -33,6 +33,8 @@ const char *guard_framing_fault(const struct guard_framing *g, const char *versi
  * What curl -d sends, application/x-www-form-urlencoded, is let through if it begins like
  * JSON. */
 bool guard_media(const char *content_type, const char *body, size_t n);
+/* Whether it is of bytes: application/octet-stream. */
+bool guard_media_binary(const char *content_type);
 
 /* Whether a browser's page may ask. `allowed` is --cors-origin. A page of ours (its
  * origin is the Host we were asked under) may; on a loopback address only under an

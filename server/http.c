@@ -283,7 +283,10 @@ static enum MHD_Result submit(struct exchange *x, struct job *job)
     job->abandoned = abandoned;
     job->arg = x;
     job->gone = &x->gone;
-    job->deadline_us = clock_us() + (uint64_t)shared->options->request_timeout_ms * 1000u;
+    uint64_t wait_us = (uint64_t)shared->options->request_timeout_ms * 1000u;
+    if (job->wait_us && job->wait_us < wait_us)
+        wait_us = job->wait_us;
+    job->deadline_us = clock_us() + wait_us;
     x->model = job->model ? job->model->name : NULL;
     deadlines_wait(shared->deadlines, x->watch, &x->gone);
     pthread_mutex_lock(&x->lock);

@@ -48,6 +48,8 @@ struct job {
     const struct model *model;
     size_t cost; /* about how many tokens it has; batches are cut by their sum */
     size_t rows; /* about how many it adds to a batch (seq_info, full_rows); 0: as cost */
+    uint64_t wait_us; /* it may wait so long for a worker, and no longer than others; 0:
+                         as long as they */
 
     /* set by kind->run */
     struct reply reply;

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "model/seq.h"
+#include "server/json_data.h"
 #include "server/nearest.h"
 
 static const struct json_limits LIMITS = {.max_depth = 32, .max_values = 100000};
@@ -238,6 +239,21 @@ static enum err_code read_bool(const struct json_field *f, const json_t *v, void
         return wrong_type(f->name, "true or false", v, err);
     *(bool *)out = json_is_true(v);
     return ERR_OK;
+}
+
+static enum err_code read_flag(const struct json_field *f, const json_t *v, void *out,
+                               struct err *err)
+{
+    if (!json_is_boolean(v))
+        return wrong_type(f->name, "true or false", v, err);
+    *(enum json_flag *)out = json_is_true(v) ? JSON_FLAG_TRUE : JSON_FLAG_FALSE;
+    return ERR_OK;
+}
+
+static enum err_code read_data(const struct json_field *f, const json_t *v, void *out,
+                               struct err *err)
+{
+    return json_data_read(f->name, v, out, err);
 }
 
 /* "token, word" */
@@ -517,7 +533,7 @@ static enum err_code read_number_map(const struct json_field *f, const json_t *v
 typedef enum err_code (*read_fn)(const struct json_field *f, const json_t *v, void *out,
                                  struct err *err);
 
-/* Objects are not among them: their members are read where they stand. */
+/* Objects and lists of them are not among them: see read_value. */
 static const read_fn READERS[] = {
     [JSON_FIELD_TEXT] = read_text,
     [JSON_FIELD_TEXTS] = read_texts,
@@ -533,6 +549,8 @@ static const read_fn READERS[] = {
     [JSON_FIELD_PROMPTS] = read_prompts,
     [JSON_FIELD_NUMBER_MAP] = read_number_map,
     [JSON_FIELD_INTS_OR_OBJECT] = read_ints,
+    [JSON_FIELD_FLAG] = read_flag,
+    [JSON_FIELD_DATA] = read_data,
 };
 
 static enum err_code unknown_field(const char *key, const struct json_field *fields,
@@ -569,33 +587,73 @@ static enum err_code check_names(json_t *object, const struct json_field *fields
     return ERR_OK;
 }
 
-/* Its own fields, all of them without memory of their own; param becomes a path. */
-static enum err_code read_members(const struct json_field *f, json_t *v, void *out,
-                                  struct err *err)
+static enum err_code read_value(const struct json_field *f, json_t *v, void *out,
+                                struct err *err);
+
+static enum err_code read_fields(json_t *object, const struct json_field *fields,
+                                 size_t n, void *out, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct json_field *f = &fields[i];
+        json_t *v = json_object_get(object, f->name);
+        if (v && !json_is_null(v)) {
+            if (read_value(f, v, out, err) != ERR_OK)
+                return err->code;
+        } else if (f->required) {
+            return err_param(err, ERR_FORMAT, f->name, "\"%s\" is missing", f->name);
+        }
+    }
+    return ERR_OK;
+}
+
+/* An object's own fields; `at` stands in front of param, which becomes a path. */
+static enum err_code read_members(const struct json_field *f, const char *at, json_t *v,
+                                  void *out, struct err *err)
 {
     if (!json_is_object(v))
-        return wrong_type(f->name, "an object", v, err);
-    enum err_code code = check_names(v, f->members, f->n_members, err);
-    for (size_t i = 0; i < f->n_members && code == ERR_OK; i++) {
-        const struct json_field *m = &f->members[i];
-        const json_t *value = json_object_get(v, m->name);
-        if (value && !json_is_null(value))
-            code = READERS[m->type](m, value, member(m, out), err);
-        else if (m->required)
-            code = err_param(err, ERR_FORMAT, m->name, "\"%s\" is missing", m->name);
-    }
+        return wrong_type(at, "an object", v, err);
+    enum err_code code = f->open ? ERR_OK : check_names(v, f->members, f->n_members, err);
+    if (code == ERR_OK)
+        code = read_fields(v, f->members, f->n_members, out, err);
     if (code != ERR_OK) {
         char path[2 * ERR_PARAM_BYTES];
-        snprintf(path, sizeof path, "%s.%s", f->name, err->param);
+        snprintf(path, sizeof path, "%s.%s", at, err->param);
         snprintf(err->param, sizeof err->param, "%.*s", ERR_PARAM_BYTES - 1, path);
     }
     return code;
 }
 
-static bool is_read_here(const struct json_field *f, const json_t *v)
+/* What an element has got is freed with the whole, also on failure. */
+static enum err_code read_list(const struct json_field *f, json_t *v,
+                               struct json_list *list, struct err *err)
 {
-    return f->type == JSON_FIELD_OBJECT ||
-           (f->type == JSON_FIELD_INTS_OR_OBJECT && json_is_object(v));
+    enum err_code code = ERR_OK;
+    if (!json_is_array(v))
+        return wrong_type(f->name, "a list of objects", v, err);
+    if (check_length(f, json_array_size(v), err) != ERR_OK)
+        return err->code;
+    list->at = mem_zero(json_array_size(v) + 1, f->element);
+    if (!list->at)
+        return no_memory(f, err);
+    for (size_t i = 0; i < json_array_size(v) && code == ERR_OK; i++) {
+        char path[ERR_PARAM_BYTES];
+        snprintf(path, sizeof path, "%s[%zu]", f->name, i);
+        list->n = i + 1;
+        code = read_members(f, path, json_array_get(v, i),
+                            (char *)list->at + i * f->element, err);
+    }
+    return code;
+}
+
+static enum err_code read_value(const struct json_field *f, json_t *v, void *out,
+                                struct err *err)
+{
+    if (f->type == JSON_FIELD_LIST)
+        return read_list(f, v, member(f, out), err);
+    if (f->type == JSON_FIELD_OBJECT ||
+        (f->type == JSON_FIELD_INTS_OR_OBJECT && json_is_object(v)))
+        return read_members(f, f->name, v, out, err);
+    return READERS[f->type](f, v, member(f, out), err);
 }
 
 static enum err_code read_object(json_t *object, const struct json_field *fields,
@@ -605,16 +663,7 @@ static enum err_code read_object(json_t *object, const struct json_field *fields
         return err_set(err, ERR_FORMAT, "the body must be a JSON object, not %s",
                        type_name(object));
     enum err_code code = check_names(object, fields, n, err);
-    for (size_t i = 0; i < n && code == ERR_OK; i++) {
-        const struct json_field *f = &fields[i];
-        json_t *v = json_object_get(object, f->name);
-        if (v && !json_is_null(v))
-            code = is_read_here(f, v) ? read_members(f, v, out, err)
-                                      : READERS[f->type](f, v, member(f, out), err);
-        else if (f->required)
-            code = err_param(err, ERR_FORMAT, f->name, "\"%s\" is missing", f->name);
-    }
-    return code;
+    return code == ERR_OK ? read_fields(object, fields, n, out, err) : code;
 }
 
 /* jansson says: duplicate object key near '"text"'. */
@@ -689,6 +738,14 @@ size_t json_read_which(const char *body, size_t n, const char *const *paths)
     return paths[i] ? i : SIZE_MAX;
 }
 
+static void list_done(const struct json_field *f, struct json_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        json_read_done(f->members, f->n_members, (char *)list->at + i * f->element);
+    mem_free(list->at);
+    *list = (struct json_list){0};
+}
+
 void json_read_done(const struct json_field *fields, size_t n_fields, void *out)
 {
     for (size_t i = 0; i < n_fields; i++) {
@@ -719,11 +776,21 @@ void json_read_done(const struct json_field *fields, size_t n_fields, void *out)
             mem_free(((struct json_number_map *)at)->at);
             *(struct json_number_map *)at = (struct json_number_map){0};
             break;
+        case JSON_FIELD_OBJECT:
+            json_read_done(fields[i].members, fields[i].n_members, out);
+            break;
+        case JSON_FIELD_LIST:
+            list_done(&fields[i], at);
+            break;
+        case JSON_FIELD_DATA:
+            mem_free(((struct json_data *)at)->at);
+            *(struct json_data *)at = (struct json_data){0};
+            break;
         case JSON_FIELD_INT:
         case JSON_FIELD_NUMBER:
         case JSON_FIELD_BOOL:
+        case JSON_FIELD_FLAG:
         case JSON_FIELD_CHOICE:
-        case JSON_FIELD_OBJECT:
             break; /* nothing to free */
         }
     }

@@ -40,10 +40,16 @@ enum json_type {
                            lists of token ids in place of strings */
     JSON_FIELD_NUMBER_MAP, /* struct json_number_map; at most `most` numbers min..max by
                               keys that are integers 0..INT32_MAX */
-    JSON_FIELD_OBJECT,     /* `members`, in the same struct; INT, NUMBER, BOOL and CHOICE
-                              only */
-    JSON_FIELD_INTS_OR_OBJECT /* one or the other */
+    JSON_FIELD_OBJECT,     /* `members`, in the same struct */
+    JSON_FIELD_INTS_OR_OBJECT, /* one or the other; members INT, NUMBER, BOOL and CHOICE
+                                  only */
+    JSON_FIELD_FLAG,           /* enum json_flag: true, false, or not given */
+    JSON_FIELD_LIST, /* struct json_list; min..max objects with `members`, each in a
+                        zeroed struct of `element` bytes */
+    JSON_FIELD_DATA  /* struct json_data; a list of strings, or lists of lists of them */
 };
+
+enum json_flag { JSON_FLAG_UNSAID, JSON_FLAG_FALSE, JSON_FLAG_TRUE };
 
 /* n bytes of valid UTF-8, possibly with NUL bytes inside, and a zero behind them. */
 struct json_text {
@@ -75,6 +81,21 @@ struct json_prompts {
     bool list; /* several could have been given: "prompt[0]" is the first one's path */
 };
 
+struct json_list {
+    void *at; /* [n] of the elements' struct; NULL: not given */
+    size_t n;
+};
+
+enum { JSON_DATA_RANK = 8 };
+
+/* A tensor of strings in row-major order. */
+struct json_data {
+    struct json_text *at; /* [n]; NULL: not given */
+    size_t n;
+    size_t rank; /* how deep lists are nested, 1: flat */
+    size_t shape[JSON_DATA_RANK];
+};
+
 /* In the order of keys, each once. */
 struct json_number_map {
     struct json_number_entry {
@@ -97,6 +118,8 @@ struct json_field {
     const char *const *choices;       /* NULL-terminated */
     const struct json_field *members; /* [n_members] of an object */
     size_t n_members;
+    bool open;        /* an object: keys that are no members are ignored */
+    size_t element;   /* of a list: bytes of an element's struct */
     const char *help; /* one sentence for people; openapi.json shows it */
 };
 

@@ -61,6 +61,7 @@ struct route {
         *doc;             /* what openapi.json tells about it; NULL without summary */
     bool inspects;        /* looks inside models: --inspect=off leaves it out */
     enum dialect dialect; /* of every error there */
+    bool binary;          /* takes bodies of application/octet-stream, too */
 };
 
 #endif

@@ -47,6 +47,11 @@ void classify_scores(const struct seq_model *m, const float *logits, float *scor
     activate(m, SEQ_ACTIVATION_OWN, logits, scores);
 }
 
+void seq_activate(const struct seq_model *m, const float *logits, float *scores)
+{
+    classify_scores(m, logits, scores);
+}
+
 enum err_code classify_logits(const struct seq_model *m, struct seq_worker *w, size_t B,
                               const struct seq_tokens *const *texts,
                               const struct trace *trace, float *logits, struct err *err)

@@ -3,7 +3,8 @@
 /* Each file's bytes and a zero behind them; paths are from the root of the repository. */
 __asm__(".pushsection .rodata\n"
         ".global examples_next_word, examples_sentiment, examples_attention, "
-        "examples_completions, examples_states, examples_importance, examples_explain\n"
+        "examples_completions, examples_states, examples_importance, examples_explain, "
+        "examples_oip_infer\n"
         "examples_next_word: .incbin \"server/api/examples/next_word.json\"\n"
         ".byte 0\n"
         "examples_sentiment: .incbin \"server/api/examples/sentiment.json\"\n"
@@ -17,5 +18,7 @@ __asm__(".pushsection .rodata\n"
         "examples_importance: .incbin \"server/api/examples/importance.json\"\n"
         ".byte 0\n"
         "examples_explain: .incbin \"server/api/examples/explain.json\"\n"
+        ".byte 0\n"
+        "examples_oip_infer: .incbin \"server/api/examples/oip_infer.json\"\n"
         ".byte 0\n"
         ".popsection\n");

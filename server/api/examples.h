@@ -4,6 +4,7 @@
 #define SERVER_API_EXAMPLES_H
 
 extern const char examples_next_word[], examples_sentiment[], examples_attention[],
-    examples_completions[], examples_states[], examples_importance[], examples_explain[];
+    examples_completions[], examples_states[], examples_importance[], examples_explain[],
+    examples_oip_infer[];
 
 #endif

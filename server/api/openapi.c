@@ -107,7 +107,16 @@ static void write_members(struct json_writer *w, const struct json_field *f,
         write_field(w, &f->members[k]);
     json_write_end(w);
     write_required(w, f->members, f->n_members);
-    json_write_key_bool(w, "additionalProperties", false);
+    json_write_key_bool(w, "additionalProperties", f->open);
+}
+
+static void write_list(struct json_writer *w, const struct json_field *f)
+{
+    write_type(w, "array", !f->required);
+    begin(w, "items");
+    write_members(w, f, false);
+    json_write_end(w);
+    write_lengths(w, f, "minItems", "maxItems");
 }
 
 /* A list of integers, or one of a few words, or an object. */
@@ -259,6 +268,7 @@ static void write_field(struct json_writer *w, const struct json_field *f)
         write_number(w, "maximum", f->max);
         break;
     case JSON_FIELD_BOOL:
+    case JSON_FIELD_FLAG:
         write_type(w, "boolean", nullable);
         break;
     case JSON_FIELD_CHOICE:
@@ -286,6 +296,12 @@ static void write_field(struct json_writer *w, const struct json_field *f)
         break;
     case JSON_FIELD_OBJECT:
         write_members(w, f, nullable);
+        break;
+    case JSON_FIELD_LIST:
+        write_list(w, f);
+        break;
+    case JSON_FIELD_DATA: /* how deep, a schema needn't say */
+        write_type(w, "array", nullable);
         break;
     }
     json_write_key_string(w, "description", f->help);
@@ -337,7 +353,7 @@ static const char *const TYPES[] = {
     [DOC_BOOLEAN] = "boolean", [DOC_OBJECT] = "object",    [DOC_LIST] = "array",
     [DOC_STRINGS] = "array",   [DOC_INTEGERS] = "array",   [DOC_NUMBERS] = "array",
     [DOC_SCORES] = "object",   [DOC_SCORE_LIST] = "array", [DOC_ARRAY] = "array",
-    [DOC_RANGES] = "object",   [DOC_TABLE] = "array",
+    [DOC_ANY_LIST] = "array",  [DOC_RANGES] = "object",    [DOC_TABLE] = "array",
 };
 
 enum { SHAPE_DEPTH = 8 };

@@ -27,6 +27,7 @@ enum doc_type {
     DOC_SCORE_LIST, /* list of such objects or null */
     DOC_RANGES,     /* object of lists of numbers or null, or null, one per name */
     DOC_TABLE,      /* list of lists of lists of objects with the members `of` */
+    DOC_ANY_LIST,   /* list of whatever a datatype beside it says */
     DOC_ARRAY       /* nested lists of numbers; axes and shape say how deep */
 };
 

@@ -4,6 +4,8 @@
 #include "server/api/importance.h"
 #include "server/api/model_list.h"
 #include "server/api/next_word.h"
+#include "server/api/oip.h"
+#include "server/api/oip_infer.h"
 #include "server/api/openapi.h"
 #include "server/api/page.h"
 #include "server/api/probes.h"
@@ -22,6 +24,27 @@ static const struct route ROUTES[] = {
     {"GET", "/v1/models", model_list_handle, "All loaded models", .doc = &model_list_doc},
     {"GET", "/v1/models/{model}", model_list_one_handle, "One loaded model",
      .doc = &model_list_one_doc},
+    {"GET", "/v2", oip_server, "Name, version and extensions, as KServe's clients ask",
+     .doc = &oip_server_doc, .dialect = DIALECT_OIP},
+    {"GET", "/v2/health/live", oip_live, "Whether the process answers", .quiet = true,
+     .doc = &oip_live_doc, .dialect = DIALECT_OIP},
+    {"GET", "/v2/health/ready", oip_ready, "Whether it takes requests", .quiet = true,
+     .doc = &oip_ready_doc, .dialect = DIALECT_OIP},
+    {"GET", "/v2/models", oip_models, "The names of all loaded models",
+     .doc = &oip_models_doc, .dialect = DIALECT_OIP},
+    {"GET", "/v2/models/{model}", oip_metadata, "A model's inputs and outputs",
+     .doc = &oip_metadata_doc, .dialect = DIALECT_OIP},
+    {"GET", "/v2/models/{model}/versions/{version}", oip_metadata,
+     .dialect = DIALECT_OIP},
+    {"GET", "/v2/models/{model}/ready", oip_model_ready, "Whether it takes requests",
+     .quiet = true, .doc = &oip_model_ready_doc, .dialect = DIALECT_OIP},
+    {"GET", "/v2/models/{model}/versions/{version}/ready", oip_model_ready, .quiet = true,
+     .dialect = DIALECT_OIP},
+    {"POST", "/v2/models/{model}/infer", oip_infer_handle,
+     "Labels of texts, or their next tokens, as tensors", .doc = &oip_infer_doc,
+     .dialect = DIALECT_OIP, .binary = true},
+    {"POST", "/v2/models/{model}/versions/{version}/infer", oip_infer_handle,
+     .dialect = DIALECT_OIP, .binary = true},
     {"GET", "/livez", probes_livez, "Whether the process answers", .quiet = true,
      .doc = &probes_livez_doc},
     {"GET", "/readyz", probes_readyz, "Whether it takes requests", .quiet = true,

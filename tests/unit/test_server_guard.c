@@ -74,6 +74,10 @@ START_TEST(json_and_what_curl_sends_are_read)
     ck_assert(guard_media("application/x-www-form-urlencoded", " \n{\"a\":1}", 9));
     ck_assert(!guard_media("application/x-www-form-urlencoded", "a=b", 3));
     ck_assert(!guard_media("text/xml", "<a/>", 4));
+    ck_assert(!guard_media("application/octet-stream", "{}", 2));
+    ck_assert(guard_media_binary(" application/Octet-Stream; x=y"));
+    ck_assert(!guard_media_binary("application/octet"));
+    ck_assert(!guard_media_binary(NULL));
     ck_assert(!guard_media("text/plain", "{}", 2));
     ck_assert(!guard_media("application/json5", "{}", 2));
     ck_assert(!guard_media("multipart/form-data; boundary=x", "{}", 2));

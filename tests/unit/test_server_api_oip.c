@@ -1,0 +1,392 @@
+/* oip*.c: the Open Inference Protocol: metadata, tensors as JSON and as bytes, what is
+ * refused, and bodies of all kinds that must do no harm. */
+#include "server/api/oip.h"
+#include "tests/json_look.h"
+#include "tests/suite.h"
+#include "tests/unit/api_server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define INFER "/v2/models/tiny-bert/infer"
+#define GPT2  "/v2/models/tiny-gpt2/infer"
+
+static struct api_server api;
+
+/* ---- binary requests ------------------------------------------------------------- */
+
+static const char *header_value;
+
+static const char *header(const struct request *q, const char *name)
+{
+    (void)q;
+    return strcmp(name, "Inference-Header-Content-Length") == 0 ? header_value : NULL;
+}
+
+/* The body in a block of its own size, so that reading beyond it is noticed. */
+static unsigned ask(const char *path, const char *length, const void *body, size_t n,
+                    struct reply *r)
+{
+    struct router_match match;
+    struct answer answer = {0};
+    struct err err = {0};
+    router_find(api.s.routes, api.s.n_routes, "POST", path, &match);
+    ck_assert_ptr_nonnull(match.route);
+    header_value = length;
+    char *copy = n ? mem_alloc(n, 1) : NULL;
+    if (n)
+        memcpy(copy, body, n);
+    struct request q = {
+        .route = match.route, .path = path, .body = copy, .body_n = n, .header = header};
+    memcpy(q.args, match.args, sizeof q.args);
+    answer.dialect = match.dialect;
+    *r = (struct reply){0};
+    enum err_code code = match.route->handle(&api.s, &q, &answer, &err);
+    mem_free(copy);
+    if (code != ERR_OK) {
+        reply_err(r, answer.dialect, &err);
+    } else {
+        api_run(&api, answer.job);
+        api_finish(answer.job, answer.dialect, r);
+    }
+    return r->status ? r->status : 200;
+}
+
+/* JSON, then bytes, with the header that says so. */
+static unsigned ask_binary(const char *json, const void *bytes, size_t n, struct reply *r)
+{
+    char body[2000], length[20];
+    size_t head = strlen(json);
+    ck_assert_uint_le(head + n, sizeof body);
+    snprintf(body, sizeof body, "%s", json);
+    if (n)
+        memcpy(body + head, bytes, n);
+    snprintf(length, sizeof length, "%zu", head);
+    return ask(INFER, length, body, head + n, r);
+}
+
+static json_t *output(json_t *reply, size_t i)
+{
+    return json_array_get(at(reply, "outputs"), i);
+}
+
+static double number(json_t *tensor, size_t i)
+{
+    return json_number_value(json_array_get(at(tensor, "data"), i));
+}
+
+/* The request is refused with 400, and the message has this in it. */
+static void refused(const char *path, const char *body, const char *wanted)
+{
+    json_t *reply = api_json(&api, "POST", path, body, 400);
+    const char *message = json_string_value(at(reply, "error"));
+    ck_assert_msg(message && strstr(message, wanted), "%s: %s", body, message);
+    json_decref(reply);
+}
+
+/* ---- metadata -------------------------------------------------------------------- */
+
+START_TEST(server_and_models_tell_what_they_are)
+{
+    api_start(&api);
+    json_t *r = api_json(&api, "GET", "/v2", NULL, 200);
+    ck_assert_str_eq(json_string_value(at(r, "name")), "seqd");
+    json_decref(r);
+    r = api_json(&api, "GET", "/v2/models", NULL, 200);
+    ck_assert_uint_eq(json_array_size(at(r, "models")), 4);
+    json_decref(r);
+    r = api_json(&api, "GET", "/v2/models/tiny-bert/versions/1", NULL, 200);
+    ck_assert_uint_eq(json_array_size(at(r, "outputs")), 4);
+    ck_assert_str_eq(json_string_value(at(output(r, 2), "name")), "probabilities");
+    ck_assert_int_eq(json_integer_value(json_array_get(at(output(r, 2), "shape"), 1)),
+                     (json_int_t)models_find(api.models, "tiny-bert", 9)->info->n_labels);
+    json_decref(r);
+    json_decref(api_json(&api, "GET", "/v2/models/tiny-bert/versions/2", NULL, 404));
+    r = api_json(&api, "GET", "/v2/models/nobody/ready", NULL, 404);
+    ck_assert(json_is_string(at(r, "error")));
+    json_decref(r);
+    json_decref(api_json(&api, "GET", "/v2/health/live", NULL, 200));
+    json_decref(api_json(&api, "GET", "/v2/health/ready", NULL, 200));
+    json_decref(api_json(&api, "GET", "/v2/models/tiny-bert/ready", NULL, 200));
+    atomic_store(&api.s.ready, false);
+    json_decref(api_json(&api, "GET", "/v2/health/live", NULL, 200));
+    json_decref(api_json(&api, "GET", "/v2/health/ready", NULL, 503));
+    json_decref(api_json(&api, "GET", "/v2/models/tiny-bert/ready", NULL, 503));
+    api_stop(&api);
+}
+END_TEST
+
+/* ---- answers --------------------------------------------------------------------- */
+
+START_TEST(labels_are_those_of_sentiment)
+{
+    api_start(&api);
+    json_t *ours =
+        api_json(&api, "POST", "/v1/sentiment",
+                 "{\"texts\":[\"great\",\"not great\"],\"model\":\"tiny-bert\"}", 200);
+    json_t *r =
+        api_json(&api, "POST", INFER,
+                 "{\"id\":\"7\",\"inputs\":[{\"name\":\"x\",\"shape\":[2,1],"
+                 "\"datatype\":\"BYTES\",\"data\":[[\"great\"],[\"not great\"]]}],"
+                 "\"parameters\":{\"priority\":1,\"anything\":[]}}",
+                 200);
+    ck_assert_str_eq(json_string_value(at(r, "id")), "7");
+    ck_assert_uint_eq(json_array_size(at(r, "outputs")), 4);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *one = json_array_get(at(ours, "results"), i);
+        ck_assert_str_eq(json_string_value(json_array_get(at(output(r, 0), "data"), i)),
+                         json_string_value(at(one, "label")));
+        ck_assert_double_eq_tol(number(output(r, 1), i),
+                                json_number_value(at(one, "score")), 1e-6);
+    }
+    json_decref(r);
+    json_decref(ours);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(next_tokens_are_those_of_next_word)
+{
+    api_start(&api);
+    json_t *ours = api_json(&api, "POST", "/v1/next-word",
+                            "{\"text\":\"the cat\",\"unit\":\"token\",\"top_k\":3,"
+                            "\"model\":\"tiny-gpt2\"}",
+                            200);
+    json_t *r = api_json(&api, "POST", GPT2,
+                         "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"datatype\":"
+                         "\"BYTES\",\"data\":[\"the cat\"]}],\"outputs\":[{\"name\":"
+                         "\"next_logprobs\"},{\"name\":\"next_token_id\"}],"
+                         "\"parameters\":{\"top_k\":3}}",
+                         200);
+    ck_assert_uint_eq(json_array_size(at(output(r, 0), "data")), 3);
+    for (size_t i = 0; i < 3; i++) {
+        json_t *p =
+            json_array_get(at(json_array_get(at(ours, "results"), 0), "predictions"), i);
+        ck_assert_double_eq_tol(number(output(r, 0), i),
+                                json_number_value(at(p, "logprob")), 1e-6);
+        ck_assert_double_eq(number(output(r, 1), i), json_number_value(at(p, "id")));
+    }
+    json_decref(r);
+    json_decref(ours);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(classification_is_ordered)
+{
+    api_start(&api);
+    json_t *r = api_json(&api, "POST", INFER,
+                         "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"datatype\":"
+                         "\"BYTES\",\"data\":[\"great\"]}],\"outputs\":[{\"name\":"
+                         "\"logits\",\"parameters\":{\"classification\":99}},"
+                         "{\"name\":\"probabilities\"}]}",
+                         200);
+    size_t n = json_array_size(at(output(r, 0), "data"));
+    ck_assert_uint_eq(n, json_array_size(at(output(r, 1), "data")));
+    double last = 2;
+    for (size_t i = 0; i < n; i++) {
+        double value;
+        unsigned index;
+        const char *text = json_string_value(json_array_get(at(output(r, 0), "data"), i));
+        ck_assert_int_eq(sscanf(text, "%lf:%u:", &value, &index), 2);
+        ck_assert_uint_lt(index, n);
+        ck_assert_double_le(number(output(r, 1), index), last);
+        last = number(output(r, 1), index);
+    }
+    json_decref(r);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(bytes_say_the_same_as_json)
+{
+    static const char bytes[] = "\x05\0\0\0great\x09\0\0\0not great";
+    struct reply r;
+    float binary[2];
+    json_error_t e;
+    api_start(&api);
+    json_t *plain = api_json(&api, "POST", INFER,
+                             "{\"inputs\":[{\"name\":\"x\",\"shape\":[2],\"datatype\":"
+                             "\"BYTES\",\"data\":[\"great\",\"not great\"]}],"
+                             "\"outputs\":[{\"name\":\"score\"}]}",
+                             200);
+    ck_assert_uint_eq(
+        ask_binary("{\"inputs\":[{\"name\":\"x\",\"shape\":[2],\"datatype\":\"BYTES\","
+                   "\"parameters\":{\"binary_data_size\":22}}],\"outputs\":[{\"name\":"
+                   "\"score\"},{\"name\":\"label\",\"parameters\":{\"binary_data\":"
+                   "false}}],\"parameters\":{\"binary_data_output\":true}}",
+                   bytes, sizeof bytes - 1, &r),
+        200);
+    json_t *head = json_loadb(r.body.at, r.inference_header_n, 0, &e);
+    ck_assert_ptr_nonnull(head);
+    ck_assert_uint_eq(r.body.n - r.inference_header_n, sizeof binary);
+    memcpy(binary, r.body.at + r.inference_header_n, sizeof binary);
+    ck_assert_int_eq(
+        json_integer_value(at(at(output(head, 0), "parameters"), "binary_data_size")),
+        sizeof binary);
+    ck_assert_uint_eq(json_array_size(at(output(head, 1), "data")), 2);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_double_eq_tol((double)binary[i], number(output(plain, 0), i), 1e-7);
+    reply_done(&r);
+    ck_assert_uint_eq(ask(INFER, "0", "great", 5, &r), 200);
+    ck_assert_uint_gt(r.inference_header_n, 0);
+    reply_done(&r);
+    json_decref(head);
+    json_decref(plain);
+    api_stop(&api);
+}
+END_TEST
+
+/* ---- what is refused ------------------------------------------------------------- */
+
+#define ONE(shape, type, data)                                                           \
+    "{\"inputs\":[{\"name\":\"x\",\"shape\":" shape ",\"datatype\":\"" type              \
+    "\",\"data\":" data "}]}"
+
+START_TEST(tensors_that_do_not_fit_are_refused)
+{
+    api_start(&api);
+    refused(INFER, "{}", "inputs");
+    refused(INFER, "{\"inputs\":[]}", "inputs");
+    refused(INFER, "{\"inputs\":[1]}", "inputs[0]");
+    refused(INFER, "{\"inputs\":[{\"name\":\"x\"}]}", "shape");
+    refused(INFER, ONE("[2]", "BYTES", "[\"a\"]"), "shape [2] has 2 elements");
+    refused(INFER, ONE("[-1]", "BYTES", "[\"a\"]"), "length -1");
+    refused(INFER, ONE("[0]", "BYTES", "[]"), "length 0");
+    refused(INFER, ONE("[]", "BYTES", "[\"a\"]"), "shape");
+    refused(INFER, ONE("[4294967296,4294967296,4294967296]", "BYTES", "[\"a\"]"),
+            "too large");
+    refused(INFER, ONE("[1]", "FP32", "[\"a\"]"), "FP32");
+    refused(INFER, ONE("[1]", "BYTES", "[1]"), "list of strings");
+    refused(INFER, ONE("[2]", "BYTES", "[\"a\",[\"b\"]]"), "equally deep");
+    refused(INFER, ONE("[1]", "BYTES", "[[[[[[[[[\"a\"]]]]]]]]]"), "deep");
+    refused(INFER, ONE("[2,2]", "BYTES", "[[\"a\",\"b\"],[\"c\"]]"),
+            "lists of 2 and of 1");
+    refused(INFER, ONE("[1,4]", "BYTES", "[[\"a\",\"b\"],[\"c\",\"d\"]]"),
+            "nested as [2,2]");
+    refused(INFER,
+            "{\"inputs\":[{\"name\":\"a\",\"shape\":[1],\"datatype\":\"BYTES\","
+            "\"data\":[\"a\"]},{\"name\":\"b\",\"shape\":[1],\"datatype\":\"BYTES\","
+            "\"data\":[\"a\"]}]}",
+            "text_pair");
+    refused(INFER,
+            "{\"inputs\":[{\"name\":\"a\",\"shape\":[1],\"datatype\":\"BYTES\","
+            "\"data\":[\"a\"]}],\"outputs\":[{\"name\":\"bogus\"}]}",
+            "label, score, probabilities, logits");
+    refused(INFER,
+            "{\"inputs\":[{\"name\":\"a\",\"shape\":[1],\"datatype\":\"BYTES\","
+            "\"data\":[\"a\"]}],\"outputs\":[{\"name\":\"label\"},{\"name\":\"label\"}]}",
+            "twice");
+    refused(INFER,
+            "{\"inputs\":[{\"name\":\"a\",\"shape\":[1],\"datatype\":\"BYTES\","
+            "\"data\":[\"a\"]}],\"outputs\":[{\"name\":\"label\",\"parameters\":"
+            "{\"classification\":1}}]}",
+            "classification");
+    refused(INFER,
+            "{\"inputs\":[{\"name\":\"a\",\"shape\":[1],\"datatype\":\"BYTES\","
+            "\"data\":[\"a\"]}],\"parameters\":{\"sequence_id\":5,\"sequence_start\":"
+            "true,\"sequence_end\":false}}",
+            "sequences");
+    json_decref(api_json(&api, "POST", "/v2/models/no/infer", "{}", 404));
+    json_decref(
+        api_json(&api, "POST", "/v2/models/tiny-bert/versions/01/infer", "{}", 404));
+    api_stop(&api);
+}
+END_TEST
+
+static void refused_binary(const char *json, const void *bytes, size_t n)
+{
+    struct reply r;
+    ck_assert_uint_eq(ask_binary(json, bytes, n, &r), 400);
+    reply_done(&r);
+}
+
+#define SIZED(n)                                                                         \
+    "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"datatype\":\"BYTES\",\"parameters\":"  \
+    "{\"binary_data_size\":" #n "}}]}"
+
+START_TEST(bytes_that_do_not_fit_are_refused)
+{
+    static const char *const lengths[] = {"3", "99999999999999999999", "-1", "x", ""};
+    struct reply r;
+    api_start(&api);
+    refused_binary(SIZED(5), "\x01\0\0\0a\0", 6); /* one left over */
+    refused_binary(SIZED(9), "\x01\0\0\0a", 5);   /* too few */
+    refused_binary(SIZED(5), "\x02\0\0\0a", 5);   /* element cut off */
+    refused_binary(SIZED(5),
+                   "\xff\xff\xff\xff"
+                   "a",
+                   5);
+    refused_binary(SIZED(3), "\x01\0\0", 3); /* length cut off */
+    refused_binary(SIZED(0), "", 0);
+    refused_binary(SIZED(-4), "", 0);
+    refused_binary(SIZED(8), "\0\0\0\0\0\0\0\0", 8); /* two elements, shape [1] */
+    refused_binary(SIZED(5), "\x01\0\0\0\xff", 5);   /* no UTF-8 */
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        ck_assert_uint_eq(ask(INFER, lengths[i], "{}", 2, &r), 400);
+        reply_done(&r);
+    }
+    ck_assert_uint_eq(ask(INFER, "0", NULL, 0, &r), 400);
+    reply_done(&r);
+    api_stop(&api);
+}
+END_TEST
+
+/* ---- hostile bodies -------------------------------------------------------------- */
+
+/* Good requests with bytes changed, cut and repeated, from a fixed seed: whatever comes
+ * of them is an answer or 400, and no byte is read that isn't there. */
+START_TEST(changed_bodies_do_no_harm)
+{
+    static const char json[] =
+        "{\"id\":\"1\",\"inputs\":[{\"name\":\"x\",\"shape\":[2,1],\"datatype\":"
+        "\"BYTES\","
+        "\"parameters\":{\"binary_data_size\":13}}],\"outputs\":[{\"name\":\"logits\","
+        "\"parameters\":{\"classification\":2,\"binary_data\":true}}]}";
+    static const char bytes[] = "\x03\0\0\0cat\x02\0\0\0an";
+    enum { N = sizeof json - 1 + sizeof bytes - 1, ROUNDS = 4000 };
+    uint64_t seed = 1;
+    size_t good = 0;
+    api_start(&api);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        char body[N], length[24];
+        struct reply r;
+        memcpy(body, json, sizeof json - 1);
+        memcpy(body + sizeof json - 1, bytes, sizeof bytes - 1);
+        size_t changes = round % 4, n = N;
+        for (size_t c = 0; c < changes; c++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            size_t where = (size_t)(seed >> 33) % n;
+            body[where] =
+                seed >> 20 & 1 ? (char)(seed >> 24) : "0129-[]{}\":,"[seed % 12];
+            if ((seed >> 21) % 7 == 0)
+                n = where + 1;
+        }
+        size_t head = sizeof json - 1;
+        if (round % 16 == 9)
+            head = (size_t)(seed >> 40) % (N + 3);
+        snprintf(length, sizeof length, "%zu", head);
+        unsigned status = ask(INFER, length, body, n, &r);
+        ck_assert_msg(status == 200 || status == 400, "%u", status);
+        good += status == 200;
+        reply_done(&r);
+    }
+    ck_assert_uint_gt(good, ROUNDS / 8);
+    ck_assert_uint_lt(good, ROUNDS / 2);
+    api_stop(&api);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {server_and_models_tell_what_they_are,
+                                  labels_are_those_of_sentiment,
+                                  next_tokens_are_those_of_next_word,
+                                  classification_is_ordered,
+                                  bytes_say_the_same_as_json,
+                                  tensors_that_do_not_fit_are_refused,
+                                  bytes_that_do_not_fit_are_refused,
+                                  changed_bodies_do_no_harm,
+                                  NULL};
+    return suite_run("api_oip", tests, 60);
+}
