@@ -145,6 +145,30 @@ START_TEST(labels_are_those_of_sentiment)
 }
 END_TEST
 
+START_TEST(second_texts_go_with_the_first)
+{
+    static const char *const dirs[] = {"tests/fixtures/models/tiny-roberta-regression"};
+    api_start_with(&api, dirs, 1);
+    json_t *ours =
+        api_json(&api, "POST", "/v1/sentiment",
+                 "{\"texts\":[\"a\",\"b\"],\"text_pairs\":[\"c\",\"d e\"]}", 200);
+    json_t *r =
+        api_json(&api, "POST", "/v2/models/tiny-roberta-regression/infer",
+                 "{\"inputs\":[{\"name\":\"text_pair\",\"shape\":[2],\"datatype\":"
+                 "\"BYTES\",\"data\":[\"c\",\"d e\"]},{\"name\":\"x\",\"shape\":"
+                 "[1,2],\"datatype\":\"BYTES\",\"data\":[\"a\",\"b\"]}],\"outputs\":"
+                 "[{\"name\":\"score\"}]}",
+                 200);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_double_eq_tol(
+            number(output(r, 0), i),
+            json_number_value(at(json_array_get(at(ours, "results"), i), "score")), 1e-5);
+    json_decref(r);
+    json_decref(ours);
+    api_stop(&api);
+}
+END_TEST
+
 START_TEST(next_tokens_are_those_of_next_word)
 {
     api_start(&api);
@@ -381,6 +405,7 @@ int main(void)
 {
     const TTest *const tests[] = {server_and_models_tell_what_they_are,
                                   labels_are_those_of_sentiment,
+                                  second_texts_go_with_the_first,
                                   next_tokens_are_those_of_next_word,
                                   classification_is_ordered,
                                   bytes_say_the_same_as_json,
