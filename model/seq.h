@@ -361,6 +361,8 @@ enum err_code seq_state_copy(struct seq_state *to, const struct seq_state *from,
 void seq_state_reset(struct seq_state *s);
 size_t seq_state_bytes(const struct seq_state *s);
 size_t seq_state_length(const struct seq_state *s); /* tokens fed */
+/* By how much seq_state_bytes grows with n tokens more. */
+size_t seq_state_growth(const struct seq_state *s, size_t n);
 
 /* Feeds ids[b][0..n_ids[b]) to states[b] for B sequences, no two the same; logits [B,V]
  * after each one's last token, or NULL if not wanted. ERR_LIMIT past the model's context:
@@ -368,6 +370,11 @@ size_t seq_state_length(const struct seq_state *s); /* tokens fed */
 enum err_code seq_feed(const struct seq_model *m, struct seq_worker *w, size_t B,
                        struct seq_state *const *states, const int32_t *const *ids,
                        const size_t *n_ids, float *logits, struct err *err) MUST_CHECK;
+
+/* The top_k (1..SEQ_TOP_MAX) likeliest tokens that logits [V] of seq_feed tell, as
+ * seq_next_word by unit token gives them of the same tokens. */
+void seq_next_tokens(const struct seq_model *m, const float *logits, size_t top_k,
+                     struct seq_next_result *out);
 
 /* ---- generation ------------------------------------------------------------------ */
 

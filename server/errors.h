@@ -26,13 +26,16 @@ enum problem {
     PROBLEM_ORIGIN,        /* 403 a page of another origin */
     PROBLEM_ROUTE,         /* 404 no such path */
     PROBLEM_MODEL,         /* 404 no such model */
+    PROBLEM_SESSION,       /* 404 no such session, or none any more */
     PROBLEM_METHOD,        /* 405 */
     PROBLEM_SLOW,          /* 408 headers or body took too long */
+    PROBLEM_BUSY,          /* 409 another request is at that session */
     PROBLEM_BODY_SIZE,     /* 413 */
     PROBLEM_LIMIT,         /* 413 over a limit that the message names */
     PROBLEM_MEDIA_TYPE,    /* 415 */
     PROBLEM_VALUE,         /* 422 a field's value is not acceptable */
     PROBLEM_QUEUE_FULL,    /* 429 */
+    PROBLEM_SESSION_BYTES, /* 429 the sessions hold all the memory they may */
     PROBLEM_ABANDONED,     /* 499 the client closed its side; hardly anybody reads this */
     PROBLEM_INTERNAL,      /* 500 */
     PROBLEM_NOMEM,         /* 503 */

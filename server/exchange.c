@@ -209,8 +209,8 @@ static void refuse_memory(struct exchange *x)
     metrics_reject(x->shared->server->metrics, METRICS_REJECT_MEMORY);
 }
 
-static bool admit_post(struct exchange *x, const char *content_type,
-                       const char *content_encoding)
+static bool admit_change(struct exchange *x, const char *content_type,
+                         const char *content_encoding)
 {
     if (x->origin == GUARD_ORIGIN_FOREIGN)
         exchange_refuse(x, PROBLEM_ORIGIN,
@@ -241,8 +241,8 @@ bool exchange_admit(struct exchange *x, const char *content_type,
     else if (!m->route)
         exchange_refuse(x, PROBLEM_METHOD, "this path doesn't know that method");
     else
-        return strcmp(m->route->method, "POST") != 0 ||
-               admit_post(x, content_type, content_encoding);
+        return strcmp(m->route->method, "GET") == 0 ||
+               admit_change(x, content_type, content_encoding);
     return false;
 }
 

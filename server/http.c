@@ -572,6 +572,7 @@ static void on_tick(void *arg)
 {
     struct http *h = arg;
     scheduler_sweep(h->shared.server->scheduler);
+    sessions_sweep(h->shared.server->sessions, clock_us());
 }
 
 static void on_late(void *arg, enum watch_phase phase)

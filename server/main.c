@@ -272,9 +272,13 @@ static enum err_code run(const struct options *o, struct err *err)
     if (code == ERR_OK)
         code = metrics_new(s.routes, s.n_routes, &s.metrics, err);
     if (code == ERR_OK)
+        code = sessions_new((uint64_t)o->session_ttl_s * 1000000u,
+                            (size_t)o->session_bytes, &s.sessions, err);
+    if (code == ERR_OK)
         code = serve(&s, err);
     if (code != ERR_OK)
         log_note(LOG_ERROR, "failed", "%s", err->msg);
+    sessions_free(s.sessions);
     metrics_free(s.metrics);
     models_free(models);
     log_stop();

@@ -393,6 +393,13 @@ static void put_process(const struct metrics *m, struct buf *out)
              resident_bytes());
 }
 
+void metrics_write_sessions(size_t n, size_t bytes, struct buf *out)
+{
+    put_uint(out, "seqd_sessions", "gauge", "Sessions that are kept.", n);
+    put_uint(out, "seqd_session_bytes", "gauge", "Memory that sessions count for.",
+             bytes);
+}
+
 void metrics_write(struct metrics *m, const struct models *models, size_t queue_depth,
                    struct buf *out)
 {

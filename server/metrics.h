@@ -46,7 +46,10 @@ void metrics_reject(struct metrics *m, enum metrics_rejection reason);
 void metrics_abandoned(struct metrics *m);
 void metrics_connections(struct metrics *m, long change);
 
-/* Everything as text. queue_depth and models are asked by the caller. */
+/* The sessions there are, as text. */
+void metrics_write_sessions(size_t n, size_t bytes, struct buf *out);
+
+/* Everything else as text. queue_depth and models are asked by the caller. */
 void metrics_write(struct metrics *m, const struct models *models, size_t queue_depth,
                    struct buf *out);
 

@@ -87,6 +87,11 @@ static const struct option TABLE[] = {
     {"state-cache-mb", OPTION_INT, AT(state_cache_mb), "64", 0, 1048576, NULL,
      "MiB for each language model to remember texts by, so that one that has grown costs "
      "its new tokens only; 0 = none"},
+    {"session-ttl-s", OPTION_INT, AT(session_ttl_s), "600", 1, 2592000, NULL,
+     "how long a session lives that is not used"},
+    {"session-bytes", OPTION_INT, AT(session_bytes), "268435456", 4096, 1024 * GIB, NULL,
+     "all sessions in memory together; beyond it new ones, and steps that need more, are "
+     "answered 429"},
     {"header-timeout-ms", OPTION_INT, AT(header_timeout_ms), "10000", 10, 3600000, NULL,
      "from the connection to the end of the first request's headers"},
     {"body-timeout-ms", OPTION_INT, AT(body_timeout_ms), "20000", 10, 3600000, NULL,

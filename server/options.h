@@ -22,7 +22,7 @@ struct options {
     int64_t connection_limit, queue_limit, batch_jobs, batch_tokens;
     int64_t max_body_bytes, max_texts, max_tokens, attention_max_values;
     int64_t generate_tokens;
-    int64_t body_memory_bytes, state_cache_mb;
+    int64_t body_memory_bytes, state_cache_mb, session_ttl_s, session_bytes;
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_s;
     int64_t request_timeout_ms, stop_timeout_ms;
 

@@ -51,7 +51,7 @@ typedef enum err_code (*route_fn)(struct server *s, const struct request *q,
 
 /* One row of the table. GET rows answer HEAD too, every path answers OPTIONS. */
 struct route {
-    const char *method; /* "GET" or "POST" */
+    const char *method; /* "GET", "POST" or "DELETE" */
     const char *path;   /* "/v1/models/{model}": {} stands for one segment that is not
                            empty, or for what is in front of a verb: {model}:explain */
     route_fn handle;

@@ -8,6 +8,7 @@
 #include "server/options.h"
 #include "server/route.h"
 #include "server/scheduler.h"
+#include "server/sessions.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 struct server {
     const struct options *options;
     const struct models *models;
+    struct sessions *sessions;
     struct metrics *metrics;
     struct scheduler *scheduler;
     const struct route *routes;

@@ -141,6 +141,12 @@ size_t cache_bytes(const struct cache *c)
     return list_bytes(c) + c->n_blocks * c->block_bytes;
 }
 
+size_t cache_growth(const struct cache *c, size_t n)
+{
+    size_t need = blocks_for(c->length + n);
+    return need > c->n_blocks ? (need - c->n_blocks) * c->block_bytes : 0;
+}
+
 size_t cache_enter(struct cache *c)
 {
     size_t bytes = list_bytes(c);

@@ -31,6 +31,8 @@ void cache_reset(struct cache *c);
 /* Forgets what stands behind the first `length` positions; length <= cache_length. */
 void cache_truncate(struct cache *c, size_t length);
 size_t cache_bytes(const struct cache *c); /* blocks shared with others included */
+/* By how much that grows with n positions more. */
+size_t cache_growth(const struct cache *c, size_t n);
 size_t cache_length(const struct cache *c);
 
 /* For who keeps caches and counts every block once: the bytes that c adds to those

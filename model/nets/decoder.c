@@ -380,6 +380,11 @@ static size_t decoder_state_bytes(const struct net_state *s)
     return cache_bytes((const struct cache *)s);
 }
 
+static size_t decoder_state_growth(const struct net_state *s, size_t n)
+{
+    return cache_growth((const struct cache *)s, n);
+}
+
 static size_t decoder_state_length(const struct net_state *s)
 {
     return cache_length((const struct cache *)s);
@@ -410,6 +415,7 @@ static const struct net_ops decoder_ops = {.scratch_bytes = decoder_scratch_byte
                                            .state_reset = decoder_state_reset,
                                            .state_bytes = decoder_state_bytes,
                                            .state_length = decoder_state_length,
+                                           .state_growth = decoder_state_growth,
                                            .state_truncate = decoder_state_truncate,
                                            .state_enter = decoder_state_enter,
                                            .state_leave = decoder_state_leave,

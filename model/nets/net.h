@@ -89,6 +89,8 @@ struct net_ops {
     void (*state_reset)(struct net_state *s);
     size_t (*state_bytes)(const struct net_state *s);  /* memory held, shared included */
     size_t (*state_length)(const struct net_state *s); /* positions fed so far */
+    /* By how much state_bytes grows at most with n positions more; NULL: it does not. */
+    size_t (*state_growth)(const struct net_state *s, size_t n);
     /* Back to the first `length` positions; NULL where a state can't go back. */
     void (*state_truncate)(struct net_state *s, size_t length);
     /* As cache_enter and cache_leave; NULL where nothing is shared: state_bytes. */

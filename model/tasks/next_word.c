@@ -227,14 +227,15 @@ struct pass {
     struct row *rows; /* one per sequence of the batch */
 };
 
-static void best_tokens(struct search *s, const float *logits)
+void seq_next_tokens(const struct seq_model *m, const float *logits, size_t top_k,
+                     struct seq_next_result *out)
 {
-    const struct seq_model *m = s->model;
-    struct top top = {.cap = s->request->top_k};
+    struct top top = {.cap = top_k};
     struct forecast_query q = {.parts = WORD_PARTS};
     struct forecast f = forecast_read(m, logits, &q, &top);
+    out->n = top.n;
     for (size_t i = 0; i < top.n; i++) {
-        struct seq_prediction *p = &s->result->at[s->result->n++];
+        struct seq_prediction *p = &out->at[i];
         *p = (struct seq_prediction){.logprob = top.logit[i] - f.total, .n_tokens = 1};
         p->tokens[0] = top.id[i];
         size_t n;
@@ -249,7 +250,7 @@ static void after_text(void *arg, size_t i, float *logits)
 {
     struct search *s = (struct search *)arg + i;
     if (s->request->unit == SEQ_UNIT_TOKEN)
-        best_tokens(s, logits);
+        seq_next_tokens(s->model, logits, s->request->top_k, s->result);
     else
         seed(s, logits);
 }

@@ -53,6 +53,12 @@ size_t seq_state_length(const struct seq_state *s)
     return s->model->net->ops->state_length(s->net);
 }
 
+size_t seq_state_growth(const struct seq_state *s, size_t n)
+{
+    const struct net_ops *ops = s->model->net->ops;
+    return ops->state_growth ? ops->state_growth(s->net, n) : 0;
+}
+
 /* ---- feeding --------------------------------------------------------------------- */
 
 /* Ids are the caller's, so they are checked; so is the room left in each state. */

@@ -42,7 +42,7 @@ static const struct json_field FIELDS[] = {
              "words that begin so are found (unit word)"},
 };
 
-static const struct doc_shape PREDICTION[] = {
+const struct doc_shape next_word_prediction[] = {
     {"word", DOC_STRING, .optional = true, .help = "Unit word: the word"},
     {"token", DOC_STRING, .optional = true, .nullable = true,
      .help = "Unit token: as tokenizer.json spells it"},
@@ -61,7 +61,7 @@ static const struct doc_shape PREDICTION[] = {
     {0}};
 
 static const struct doc_shape RESULT[] = {
-    {"predictions", DOC_LIST, .of = PREDICTION, .help = "Best first"},
+    {"predictions", DOC_LIST, .of = next_word_prediction, .help = "Best first"},
     {"usage", DOC_OBJECT, .of = TEXTS_USAGE, .help = "Of this text"},
     {0}};
 
@@ -110,8 +110,8 @@ static void write_word(struct json_writer *w, const struct seq_model *m,
     json_write_end(w);
 }
 
-static void write_token(struct json_writer *w, const struct seq_model *m,
-                        const struct seq_prediction *p)
+void next_word_token(struct json_writer *w, const struct seq_model *m,
+                     const struct seq_prediction *p)
 {
     size_t n = 0;
     const char *bytes = seq_predicted_bytes(m, p->tokens[0], &n);
@@ -137,7 +137,7 @@ static void write_result(const struct text_ref *ref, const struct text_result *r
         if (ref->job->next->unit == SEQ_UNIT_WORD)
             write_word(w, m, &r->at[i]);
         else
-            write_token(w, m, &r->at[i]);
+            next_word_token(w, m, &r->at[i]);
         json_write_end(w);
     }
     json_write_end(w);

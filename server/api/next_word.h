@@ -19,6 +19,11 @@ struct next_word_ask {
 extern const struct text_task next_word_task;
 extern const struct job_kind next_word_kind;
 
+/* The members of one prediction, a token; and the shape of any prediction. */
+void next_word_token(struct json_writer *w, const struct seq_model *m,
+                     const struct seq_prediction *p);
+extern const struct doc_shape next_word_prediction[];
+
 enum err_code next_word_handle(struct server *s, const struct request *q,
                                struct answer *out, struct err *err);
 extern const struct route_doc next_word_doc;

@@ -655,7 +655,9 @@ static void write_operation(struct json_writer *w, const struct route *r)
     const enum problem *problems = problems_of(r, &n);
     char method[8];
     snprintf(method, sizeof method, "%s",
-             strcmp(r->method, "POST") == 0 ? "post" : "get");
+             strcmp(r->method, "POST") == 0     ? "post"
+             : strcmp(r->method, "DELETE") == 0 ? "delete"
+                                                : "get");
     begin(w, method);
     json_write_key_string(w, "operationId", r->doc->name);
     json_write_key_string(w, "summary", r->summary);

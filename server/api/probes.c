@@ -14,6 +14,7 @@ static const struct doc_shape HEALTH[] = {
     {"version", DOC_STRING, .help = "Of seqd"},
     {"models", DOC_INTEGER, .help = "How many are loaded"},
     {"queue_depth", DOC_INTEGER, .help = "Requests waiting for a worker"},
+    {"sessions", DOC_INTEGER, .help = "Sessions that are kept"},
     {"uptime_s", DOC_NUMBER, .help = "Since the start"},
     {0}};
 
@@ -50,11 +51,14 @@ enum err_code probes_health(struct server *s, const struct request *q, struct an
     if (!atomic_load(&s->ready))
         return probes_readyz(s, q, out, err);
     struct json_writer w = {0};
+    size_t sessions, bytes;
+    sessions_figures(s->sessions, &sessions, &bytes);
     json_write_object(&w);
     json_write_key_string(&w, "status", "ok");
     json_write_key_string(&w, "version", SEQD_VERSION);
     json_write_key_uint(&w, "models", s->models->n);
     json_write_key_uint(&w, "queue_depth", scheduler_depth(s->scheduler));
+    json_write_key_uint(&w, "sessions", sessions);
     json_write_key_fixed(&w, "uptime_s", (double)(clock_us() - s->started_us) * 1e-6, 3);
     json_write_end(&w);
     buf_put(&w.buf, "\n", 1);
@@ -71,7 +75,10 @@ enum err_code probes_metrics(struct server *s, const struct request *q,
 {
     (void)q;
     struct buf text = {0};
+    size_t n, bytes;
+    sessions_figures(s->sessions, &n, &bytes);
     metrics_write(s->metrics, s->models, scheduler_depth(s->scheduler), &text);
+    metrics_write_sessions(n, bytes, &text);
     if (text.failed) {
         buf_done(&text);
         return err_set(err, ERR_NOMEM, "out of memory for the metrics");

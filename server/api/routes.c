@@ -10,6 +10,7 @@
 #include "server/api/page.h"
 #include "server/api/probes.h"
 #include "server/api/sentiment.h"
+#include "server/api/sessions.h"
 #include "server/api/states.h"
 #include "server/server.h"
 
@@ -21,6 +22,17 @@ static const struct route ROUTES[] = {
      .doc = &sentiment_doc},
     {"POST", "/v1/completions", completions_handle, "Texts that continue a prompt",
      .doc = &completions_doc},
+    {"POST", "/v1/sessions", sessions_create, "A sequence that is kept to go on from",
+     .doc = &sessions_create_doc},
+    {"GET", "/v1/sessions/{session}", sessions_get, "How long a session is, and lives",
+     .doc = &sessions_get_doc},
+    {"DELETE", "/v1/sessions/{session}", sessions_delete, "Ends a session",
+     .doc = &sessions_delete_doc},
+    {"POST", "/v1/sessions/{session}/step", sessions_step,
+     "Reads more behind a session's tokens; the likeliest next ones",
+     .doc = &sessions_step_doc},
+    {"POST", "/v1/sessions/{session}/fork", sessions_fork,
+     "A second session that goes on from the same tokens", .doc = &sessions_fork_doc},
     {"GET", "/v1/models", model_list_handle, "All loaded models", .doc = &model_list_doc},
     {"GET", "/v1/models/{model}", model_list_one_handle, "One loaded model",
      .doc = &model_list_one_doc},

@@ -43,6 +43,9 @@ static inline void api_start_with(struct api_server *a, const char *const *dirs,
     a->s.routes = api_routes(a->options.inspect, &a->s.n_routes);
     ck_assert_int_eq(metrics_new(a->s.routes, a->s.n_routes, &a->s.metrics, &err),
                      ERR_OK);
+    ck_assert_int_eq(sessions_new((uint64_t)a->options.session_ttl_s * 1000000u,
+                                  (size_t)a->options.session_bytes, &a->s.sessions, &err),
+                     ERR_OK);
     ck_assert_int_eq(seq_worker_new(NULL, &a->worker, &err), ERR_OK);
     atomic_store(&a->s.ready, true);
 }
@@ -55,6 +58,7 @@ static inline void api_start(struct api_server *a)
 static inline void api_stop(struct api_server *a)
 {
     seq_worker_free(a->worker);
+    sessions_free(a->s.sessions);
     metrics_free(a->s.metrics);
     models_free(a->models);
     options_done(&a->options);

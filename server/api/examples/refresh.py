@@ -22,11 +22,16 @@ def fetch(path, body=None):
         return reply.read()
 
 
+def new_session():
+    return json.loads(fetch("/v1/sessions", b"{}"))["id"]
+
+
 for path, methods in json.loads(fetch("/openapi.json"))["paths"].items():
     operation = methods.get("post")
-    if operation:
+    if operation and "requestBody" in operation:
         example = operation["requestBody"]["content"]["application/json"]["example"]
-        values = {p["name"]: p["example"] for p in operation.get("parameters", [])}
+        values = {p["name"]: p["example"] if "example" in p else new_session()
+                  for p in operation.get("parameters", [])}
         answer = fetch(path.format(**values), json.dumps(example).encode())
         (HERE / f"{operation['operationId']}.json").write_bytes(answer)
         print(f"{path}: {len(answer)} bytes")
