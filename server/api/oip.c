@@ -5,13 +5,17 @@
 #include "server/errors.h"
 
 const struct oip_output_row OIP_OUTPUT_ROWS[OIP_OUTPUTS] = {
-    [OIP_LABEL] = {"label", OIP_BYTES, SEQ_CLASSIFY, 1},
-    [OIP_SCORE] = {"score", OIP_FP32, SEQ_CLASSIFY, 1},
-    [OIP_PROBABILITIES] = {"probabilities", OIP_FP32, SEQ_CLASSIFY, 2},
-    [OIP_LOGITS] = {"logits", OIP_FP32, SEQ_CLASSIFY, 2},
-    [OIP_NEXT_TOKEN] = {"next_token", OIP_BYTES, SEQ_NEXT_WORD, 2},
-    [OIP_NEXT_TOKEN_ID] = {"next_token_id", OIP_INT64, SEQ_NEXT_WORD, 2},
-    [OIP_NEXT_LOGPROBS] = {"next_logprobs", OIP_FP32, SEQ_NEXT_WORD, 2},
+    [OIP_LABEL] = {"label", OIP_BYTES, SEQ_CLASSIFY, 1, false},
+    [OIP_SCORE] = {"score", OIP_FP32, SEQ_CLASSIFY, 1, false},
+    [OIP_PROBABILITIES] = {"probabilities", OIP_FP32, SEQ_CLASSIFY, 2, false},
+    [OIP_LOGITS] = {"logits", OIP_FP32, SEQ_CLASSIFY, 2, false},
+    [OIP_NEXT_TOKEN] = {"next_token", OIP_BYTES, SEQ_NEXT_WORD, 2, false},
+    [OIP_NEXT_TOKEN_ID] = {"next_token_id", OIP_INT64, SEQ_NEXT_WORD, 2, false},
+    [OIP_NEXT_LOGPROBS] = {"next_logprobs", OIP_FP32, SEQ_NEXT_WORD, 2, false},
+    [OIP_TOKENS] = {"tokens", OIP_BYTES, 0, 1, true},
+    [OIP_TOKEN_IDS] = {"token_ids", OIP_INT64, 0, 1, true},
+    [OIP_OFFSETS] = {"offsets", OIP_INT64, 0, 2, true},
+    [OIP_ATTENTIONS] = {"attentions", OIP_FP32, SEQ_ATTENTION, 4, true},
 };
 
 /* ---- what replies look like ------------------------------------------------------ */
@@ -65,6 +69,15 @@ enum seq_task oip_task(const struct model *m)
         if (m->info->tasks & (unsigned)tasks[i])
             return tasks[i];
     return 0;
+}
+
+bool oip_gives(const struct server *s, const struct model *m, size_t which)
+{
+    const struct oip_output_row *row = &OIP_OUTPUT_ROWS[which];
+    if (row->inspects)
+        return s->options->inspect &&
+               (!row->task || m->info->tasks & (unsigned)row->task);
+    return row->task == oip_task(m);
 }
 
 /* What an error shows of a part of the path. */
@@ -203,30 +216,39 @@ static void write_tensor(struct json_writer *w, const char *name, enum oip_datat
     json_write_key_string(w, "datatype", oip_datatype_name(type));
     json_write_key(w, "shape");
     json_write_array(w);
-    json_write_int(w, -1);
-    if (rank > 1)
-        json_write_int(w, second);
+    for (size_t i = 0; i < rank; i++)
+        json_write_int(w, i == 1 ? second : -1);
     json_write_end(w);
     json_write_end(w);
 }
 
-static void write_tensors(struct json_writer *w, const struct model *m)
+/* The second axis, where there is one: as many as labels, starts and ends, or any. */
+static int64_t second_axis(const struct model *m, size_t which)
 {
-    enum seq_task task = oip_task(m);
-    int64_t second = task == SEQ_CLASSIFY ? (int64_t)m->info->n_labels : -1;
+    if (OIP_OUTPUT_ROWS[which].task == SEQ_CLASSIFY)
+        return (int64_t)m->info->n_labels;
+    return which == OIP_OFFSETS ? 2 : -1;
+}
+
+static void write_tensors(struct json_writer *w, const struct server *s,
+                          const struct model *m)
+{
+    bool hops = m->info->mask == SEQ_MASK_POOLING;
     json_write_key(w, "inputs");
     json_write_array(w);
-    if (task)
+    if (oip_task(m) || s->options->inspect)
         write_tensor(w, "text", OIP_BYTES, 1, 0);
-    if (task == SEQ_CLASSIFY && m->info->pairs)
+    if (oip_task(m) != SEQ_NEXT_WORD && m->info->pairs)
         write_tensor(w, "text_pair", OIP_BYTES, 1, 0);
     json_write_end(w);
     json_write_key(w, "outputs");
     json_write_array(w);
-    for (const struct oip_output_row *o = OIP_OUTPUT_ROWS;
-         o < OIP_OUTPUT_ROWS + OIP_OUTPUTS; o++)
-        if (o->task == task)
-            write_tensor(w, o->name, o->datatype, o->rank, second);
+    for (size_t i = 0; i < OIP_OUTPUTS; i++) {
+        const struct oip_output_row *o = &OIP_OUTPUT_ROWS[i];
+        size_t rank = hops && i == OIP_ATTENTIONS ? 2 : o->rank;
+        if (oip_gives(s, m, i))
+            write_tensor(w, o->name, o->datatype, rank, second_axis(m, i));
+    }
     json_write_end(w);
 }
 
@@ -244,7 +266,7 @@ enum err_code oip_metadata(struct server *s, const struct request *q, struct ans
     json_write_string(&w, OIP_VERSION);
     json_write_end(&w);
     json_write_key_string(&w, "platform", "seqd_safetensors");
-    write_tensors(&w, m);
+    write_tensors(&w, s, m);
     json_write_end(&w);
     return hand_over(&w, out, err);
 }

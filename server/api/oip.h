@@ -19,19 +19,27 @@ enum oip_output {
     OIP_NEXT_TOKEN,
     OIP_NEXT_TOKEN_ID,
     OIP_NEXT_LOGPROBS,
+    OIP_TOKENS,
+    OIP_TOKEN_IDS,
+    OIP_OFFSETS,
+    OIP_ATTENTIONS,
     OIP_OUTPUTS
 };
 
 struct oip_output_row {
     const char *name;
     enum oip_datatype datatype;
-    enum seq_task task; /* of the models that have it */
+    enum seq_task task; /* of the models that have it; 0: all */
     size_t rank;        /* 1: [texts], 2: of each as many as labels or top_k */
+    bool inspects;      /* looks inside: only by name, and of one text */
 };
 extern const struct oip_output_row OIP_OUTPUT_ROWS[OIP_OUTPUTS];
 
 /* What infer asks of it: SEQ_CLASSIFY, else SEQ_NEXT_WORD, else 0: nothing. */
 enum seq_task oip_task(const struct model *m);
+
+/* Whether this server gives that output of the model. */
+bool oip_gives(const struct server *s, const struct model *m, size_t which);
 
 /* The model that the path names; NULL, and ERR_NOT_FOUND, also for another version. */
 const struct model *oip_model(const struct server *s, const struct request *q,

@@ -8,6 +8,7 @@
 #include "server/api/map_format.h"
 #include "server/api/next_word.h"
 #include "server/api/oip.h"
+#include "server/api/oip_job.h"
 
 enum { TOP_K = 5, INPUTS = 2, TIMEOUT_MAX_US = 1 << 30 };
 
@@ -24,21 +25,10 @@ struct output_ask {
     struct json_text name;
     enum json_flag binary;
     int64_t classes; /* 0: not asked for */
+    int half;        /* index in FLOATS */
 };
 
-struct oip_job {
-    struct text_job t; /* first */
-    struct json_text id;
-    struct json_list inputs, outputs; /* struct input_tensor, struct output_ask */
-    enum json_flag binary, truncate, sequence_start, sequence_end;
-    int64_t timeout_us, top_k;
-    struct next_word_ask ask;
-    float *scores;    /* [labels] of the text at hand */
-    size_t n_tensors; /* outputs, in the order asked for */
-    struct oip_tensor tensors[OIP_OUTPUTS];
-    enum oip_output which[OIP_OUTPUTS];
-    size_t classes[OIP_OUTPUTS];
-};
+static const char *const FLOATS[] = {"FP32", "FP16", NULL};
 
 /* ---- the request ----------------------------------------------------------------- */
 
@@ -92,6 +82,11 @@ static const struct json_field OUTPUT_PARAMETERS[] = {
      .max = INT32_MAX,
      .help = "Of probabilities and logits: so many of the largest, as texts "
              "value:index:label"},
+    {.name = "datatype",
+     .type = JSON_FIELD_CHOICE,
+     .offset = offsetof(struct output_ask, half),
+     .choices = FLOATS,
+     .help = "Of attentions, default FP32; FP16 only with binary_data"},
 };
 
 static const struct json_field OUTPUT[] = {
@@ -103,7 +98,7 @@ static const struct json_field OUTPUT[] = {
     {.name = "parameters",
      .type = JSON_FIELD_OBJECT,
      .members = OUTPUT_PARAMETERS,
-     .n_members = 2,
+     .n_members = sizeof OUTPUT_PARAMETERS / sizeof *OUTPUT_PARAMETERS,
      .open = true,
      .help = "Others are ignored"},
 };
@@ -148,7 +143,8 @@ static const struct json_field FIELDS[] = {
      .members = OUTPUT,
      .n_members = sizeof OUTPUT / sizeof *OUTPUT,
      .element = sizeof(struct output_ask),
-     .help = "Which come, in this order; left out: all, see the model's metadata"},
+     .help = "Which come, in this order, see the model's metadata; left out: all that "
+             "don't look inside"},
     {.name = "id",
      .type = JSON_FIELD_TEXT,
      .offset = offsetof(struct oip_job, id),
@@ -175,7 +171,10 @@ enum { N_FIELDS = sizeof FIELDS / sizeof *FIELDS };
 static const struct doc_shape TENSOR[] = {
     {"name", DOC_STRING, .help = "Of the output"},
     {"datatype", DOC_STRING, .help = "BYTES, FP32 or INT64"},
-    {"shape", DOC_INTEGERS, .help = "Texts; of each as many as labels, or top_k"},
+    {"shape", DOC_INTEGERS,
+     .help =
+         "Texts; of each as many as labels, or top_k; attentions: layer, head, query, "
+         "key, of pooling hop, key"},
     {"data", DOC_ANY_LIST, .help = "Row by row, flat"},
     {0}};
 
@@ -199,7 +198,10 @@ const struct route_doc oip_infer_doc = {
         "Bodies may be binary (application/octet-stream): so many bytes of JSON as the "
         "header Inference-Header-Content-Length says, then the tensors with a "
         "binary_data_size. With 0 the whole body is one text, and all outputs are "
-        "binary. A regression's probabilities are its scores, whatever they are.",
+        "binary. A regression's probabilities are its scores, whatever they are. tokens, "
+        "token_ids, offsets (in bytes) and attentions look inside one text, and come "
+        "only "
+        "if outputs names them.",
 };
 
 static struct oip_job *oip_job(const struct text_job *job)
@@ -408,17 +410,40 @@ static enum err_code read_body(const struct request *q, struct oip_job *j,
 /* ---- outputs --------------------------------------------------------------------- */
 
 static enum err_code unknown_output(const struct oip_job *j, const char *name,
-                                    enum seq_task task, struct err *err)
+                                    struct err *err)
 {
     char known[200] = "";
     size_t n = 0;
     for (size_t i = 0; i < OIP_OUTPUTS; i++)
-        if (OIP_OUTPUT_ROWS[i].task == task)
+        if (oip_gives(j->t.server, j->t.job.model, i))
             n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "",
                                   OIP_OUTPUT_ROWS[i].name);
     return err_param(err, ERR_INPUT, "outputs",
                      "model \"%s\" has no output \"%.60s\"; it has %s",
                      j->t.job.model->name, name, known);
+}
+
+/* What of the output's parameters does not go with it. */
+static enum err_code check_output(const struct oip_job *j, enum oip_output which,
+                                  const struct output_ask *ask, bool binary,
+                                  struct err *err)
+{
+    const char *name = OIP_OUTPUT_ROWS[which].name;
+    for (size_t i = 0; i < j->n_tensors; i++)
+        if (j->which[i] == which)
+            return err_param(err, ERR_INPUT, "outputs",
+                             "output \"%s\" is asked for twice", name);
+    if (ask && ask->classes && which != OIP_PROBABILITIES && which != OIP_LOGITS)
+        return err_param(err, ERR_INPUT, "classification",
+                         "output \"%s\" is no row of labels; classification goes with "
+                         "probabilities and logits",
+                         name);
+    if (ask && ask->half && (which != OIP_ATTENTIONS || !binary))
+        return err_param(err, ERR_INPUT, "datatype",
+                         "output \"%s\": FP16 is for attentions, with binary_data; JSON "
+                         "has no form of it",
+                         name);
+    return ERR_OK;
 }
 
 static enum err_code add_output(struct oip_job *j, enum oip_output which,
@@ -427,61 +452,57 @@ static enum err_code add_output(struct oip_job *j, enum oip_output which,
     const struct oip_output_row *row = &OIP_OUTPUT_ROWS[which];
     const struct seq_info *info = j->t.job.model->info;
     size_t k = (size_t)j->top_k < info->vocab ? (size_t)j->top_k : info->vocab;
-    for (size_t i = 0; i < j->n_tensors; i++)
-        if (j->which[i] == which)
-            return err_param(err, ERR_INPUT, "outputs",
-                             "output \"%s\" is asked for twice", row->name);
-    if (ask && ask->classes && which != OIP_PROBABILITIES && which != OIP_LOGITS)
-        return err_param(err, ERR_INPUT, "classification",
-                         "output \"%s\" is no row of labels; classification goes with "
-                         "probabilities and logits",
-                         row->name);
-    enum json_flag binary =
+    enum json_flag flag =
         ask && ask->binary != JSON_FLAG_UNSAID ? ask->binary : j->binary;
+    bool binary = flag == JSON_FLAG_TRUE;
+    if (check_output(j, which, ask, binary, err) != ERR_OK)
+        return err->code;
+    j->inspects |= row->inspects;
     j->which[j->n_tensors] = which;
     j->classes[j->n_tensors] = ask ? (size_t)ask->classes : 0;
     j->tensors[j->n_tensors++] = (struct oip_tensor){
         .name = row->name,
-        .datatype = row->datatype,
+        .datatype = ask && ask->half ? OIP_FP16 : row->datatype,
         .rank = row->rank,
         .shape = {j->t.n, row->task == SEQ_CLASSIFY ? info->n_labels : k},
-        .binary = binary == JSON_FLAG_TRUE};
+        .binary = binary};
     return ERR_OK;
 }
 
-static enum err_code choose_outputs(struct oip_job *j, enum seq_task task,
-                                    struct err *err)
+static enum err_code choose_outputs(struct oip_job *j, struct err *err)
 {
     const struct output_ask *asked = j->outputs.at;
+    const struct model *m = j->t.job.model;
     enum err_code code = ERR_OK;
     for (size_t i = 0; i < j->outputs.n && code == ERR_OK; i++) {
         size_t which = 0;
         while (which < OIP_OUTPUTS &&
-               (OIP_OUTPUT_ROWS[which].task != task ||
+               (!oip_gives(j->t.server, m, which) ||
                 strcmp(OIP_OUTPUT_ROWS[which].name, asked[i].name.at) != 0))
             which++;
         code = which < OIP_OUTPUTS ? add_output(j, (enum oip_output)which, &asked[i], err)
-                                   : unknown_output(j, asked[i].name.at, task, err);
+                                   : unknown_output(j, asked[i].name.at, err);
     }
     for (size_t i = 0; i < OIP_OUTPUTS && j->outputs.n == 0 && code == ERR_OK; i++)
-        if (OIP_OUTPUT_ROWS[i].task == task)
+        if (oip_gives(j->t.server, m, i) && !OIP_OUTPUT_ROWS[i].inspects)
             code = add_output(j, (enum oip_output)i, NULL, err);
     return code;
 }
 
 /* ---- results --------------------------------------------------------------------- */
 
-static void put_labels(struct oip_job *j, const float *logits, size_t L)
+void oip_job_put_labels(struct oip_job *j, const float *logits, const float *scores)
 {
     const struct model *m = j->t.job.model;
-    size_t best = 0;
-    seq_activate(m->seq, logits, j->scores);
+    size_t best = 0, L = m->info->n_labels;
     for (size_t l = 1; l < L; l++)
-        if (j->scores[l] > j->scores[best])
+        if (scores[l] > scores[best])
             best = l;
     for (size_t i = 0; i < j->n_tensors; i++) {
         struct oip_tensor *t = &j->tensors[i];
-        const float *row = j->which[i] == OIP_LOGITS ? logits : j->scores;
+        const float *row = j->which[i] == OIP_LOGITS ? logits : scores;
+        if (OIP_OUTPUT_ROWS[j->which[i]].inspects)
+            continue;
         if (j->which[i] == OIP_LABEL)
             oip_put_text(t, m->info->labels[best], strlen(m->info->labels[best]));
         else if (j->which[i] == OIP_SCORE)
@@ -492,32 +513,43 @@ static void put_labels(struct oip_job *j, const float *logits, size_t L)
     }
 }
 
-static void put_token(struct oip_tensor *t, enum oip_output which,
-                      const struct seq_prediction *p)
+void oip_job_put_next(struct oip_job *j, const int32_t *ids, const float *logs, size_t n)
 {
-    if (which == OIP_NEXT_TOKEN)
-        oip_put_text(t, p->bytes, p->n_bytes);
-    else if (which == OIP_NEXT_TOKEN_ID)
-        oip_put_int(t, p->tokens[0]);
-    else
-        oip_put_float(t, (float)p->logprob);
+    const struct seq_model *m = j->t.job.model->seq;
+    for (size_t i = 0; i < j->n_tensors; i++) {
+        struct oip_tensor *t = &j->tensors[i];
+        for (size_t k = 0; k < n; k++) {
+            size_t bytes = 0;
+            const char *text = seq_predicted_bytes(m, ids[k], &bytes);
+            if (j->which[i] == OIP_NEXT_TOKEN)
+                oip_put_text(t, text ? text : "", text ? bytes : 0);
+            else if (j->which[i] == OIP_NEXT_TOKEN_ID)
+                oip_put_int(t, ids[k]);
+            else if (j->which[i] == OIP_NEXT_LOGPROBS)
+                oip_put_float(t, logs[k]);
+        }
+    }
 }
 
 static void result(const struct text_ref *ref, const struct text_result *r)
 {
     struct oip_job *j = oip_job(ref->job);
+    int32_t ids[SEQ_TOP_MAX];
+    float logs[SEQ_TOP_MAX];
     if (r->values) {
-        put_labels(j, r->values, r->n_values);
+        seq_activate(j->t.job.model->seq, r->values, j->scores);
+        oip_job_put_labels(j, r->values, j->scores);
         return;
     }
-    for (size_t i = 0; i < j->n_tensors; i++) {
-        if (r->next->n != j->tensors[i].shape[1]) {
-            texts_fail(ref, "there are fewer tokens than the reply has room for");
-            return;
-        }
-        for (size_t k = 0; k < r->next->n; k++)
-            put_token(&j->tensors[i], j->which[i], &r->next->at[k]);
+    if (r->next->n != j->tensors[0].shape[1]) {
+        texts_fail(ref, "there are fewer tokens than the reply has room for");
+        return;
     }
+    for (size_t k = 0; k < r->next->n; k++) {
+        ids[k] = r->next->at[k].tokens[0];
+        logs[k] = (float)r->next->at[k].logprob;
+    }
+    oip_job_put_next(j, ids, logs, r->next->n);
 }
 
 /* ---- the reply ------------------------------------------------------------------- */
@@ -597,6 +629,17 @@ static void done(struct text_job *job)
     mem_free(j->scores);
 }
 
+void oip_job_free(struct job *job)
+{
+    struct oip_job *j = oip_job((struct text_job *)job);
+    done(&j->t);
+    seq_tokens_done(&j->looked);
+    json_write_done(&j->t.out);
+    json_read_done(FIELDS, N_FIELDS, j);
+    reply_done(&job->reply);
+    mem_free(j);
+}
+
 static const struct text_form FORM = {
     .fields = FIELDS,
     .n_fields = N_FIELDS,
@@ -608,9 +651,26 @@ static const struct text_form FORM = {
 
 /* ---- the handler ----------------------------------------------------------------- */
 
-/* All that can be said before the texts are looked at. */
-static enum err_code prepare(struct oip_job *j, enum seq_task task, struct err *err)
+/* Labels or next tokens in everybody's batches; zeroed `scores` stay for inspections. */
+static enum err_code prepare_texts(struct oip_job *j, enum seq_task task, struct err *err)
 {
+    if (task == SEQ_CLASSIFY) {
+        j->t.job.kind = &classification_kind;
+        j->t.activation = SEQ_ACTIVATION_NONE;
+        j->scores = mem_alloc(j->t.job.model->info->n_labels, sizeof *j->scores);
+        return j->scores ? ERR_OK
+                         : err_set(err, ERR_NOMEM, "out of memory for the scores");
+    }
+    j->t.job.kind = &next_word_kind;
+    j->ask = (struct next_word_ask){.top_k = (size_t)j->top_k, .unit = SEQ_UNIT_TOKEN};
+    j->t.next = &j->ask;
+    return ERR_OK;
+}
+
+/* All that can be said before the texts are looked at. */
+static enum err_code prepare(struct oip_job *j, struct err *err)
+{
+    enum seq_task task = oip_task(j->t.job.model);
     if (j->sequence_start != JSON_FLAG_UNSAID || j->sequence_end != JSON_FLAG_UNSAID)
         return err_param(err, ERR_INPUT, "sequence_id",
                          "model \"%s\" keeps no sequences between requests",
@@ -618,34 +678,27 @@ static enum err_code prepare(struct oip_job *j, enum seq_task task, struct err *
     j->t.whole = j->truncate == JSON_FLAG_FALSE;
     j->t.keep = SEQ_KEEP_USUAL;
     j->t.job.wait_us = (uint64_t)j->timeout_us;
-    if (task == SEQ_CLASSIFY) {
-        j->t.job.kind = &classification_kind;
-        j->t.activation = SEQ_ACTIVATION_NONE;
-        j->scores = mem_alloc(j->t.job.model->info->n_labels, sizeof *j->scores);
-        if (!j->scores)
-            return err_set(err, ERR_NOMEM, "out of memory for the scores");
-    } else {
-        j->t.job.kind = &next_word_kind;
-        j->ask =
-            (struct next_word_ask){.top_k = (size_t)j->top_k, .unit = SEQ_UNIT_TOKEN};
-        j->t.next = &j->ask;
-    }
-    return choose_outputs(j, task, err);
+    if (choose_outputs(j, err) != ERR_OK)
+        return err->code;
+    if (j->inspects)
+        return oip_inspect_prepare(j, err);
+    if (!task)
+        return err_param(err, ERR_TASK, "model",
+                         "model \"%s\" has neither labels nor next tokens to tell",
+                         j->t.job.model->name);
+    return prepare_texts(j, task, err);
 }
 
 static enum err_code read_request(struct server *s, const struct request *q,
                                   struct oip_job *j, struct err *err)
 {
+    j->t.server = s;
+    j->t.form = &FORM;
     j->t.job.model = oip_model(s, q, err);
     if (!j->t.job.model)
         return err->code;
-    enum seq_task task = oip_task(j->t.job.model);
-    if (!task)
-        return err_param(err, ERR_TASK, "model",
-                         "model \"%s\" has neither labels nor next tokens to tell",
-                         j->t.job.model->name);
     enum err_code code = read_body(q, j, err);
-    return code == ERR_OK ? prepare(j, task, err) : code;
+    return code == ERR_OK ? prepare(j, err) : code;
 }
 
 enum err_code oip_infer_handle(struct server *s, const struct request *q,
@@ -657,13 +710,13 @@ enum err_code oip_infer_handle(struct server *s, const struct request *q,
     j->top_k = TOP_K;
     enum err_code code = read_request(s, q, j, err);
     if (code != ERR_OK) {
-        done(&j->t);
-        json_read_done(FIELDS, N_FIELDS, j);
-    } else {
-        bool labels = j->t.job.kind == &classification_kind;
+        oip_job_free(&j->t.job);
+        return code;
+    }
+    bool labels = j->t.job.kind == &classification_kind;
+    if (!j->inspects)
         code = texts_prepare(s, labels ? &classification_task : &next_word_task, &FORM,
                              &j->t, err);
-    }
     if (code != ERR_OK) {
         mem_free(j);
         return code;

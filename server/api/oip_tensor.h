@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum oip_datatype { OIP_BYTES, OIP_FP32, OIP_INT64 };
-enum { OIP_RANK = 2 };
+enum oip_datatype { OIP_BYTES, OIP_FP32, OIP_INT64, OIP_FP16 };
+enum { OIP_RANK = 4 };
 
 /* The protocol's word, "FP32". */
 const char *oip_datatype_name(enum oip_datatype t);
@@ -35,7 +35,8 @@ void oip_put_int(struct oip_tensor *t, int64_t x);
  * first, ties by the lower index. */
 void oip_classify(struct oip_tensor *t, size_t most, const char *const *labels);
 
-/* Its object in the list of outputs. Text that is no UTF-8 has U+FFFD in JSON. */
+/* Its object in the list of outputs; FP16 goes in binary only. Text that is no UTF-8 has
+ * U+FFFD in JSON. */
 void oip_tensor_write(struct json_writer *w, const struct oip_tensor *t);
 
 /* The elements of BYTES at[0..n): one block, the caller's. ERR_FORMAT if the last one is

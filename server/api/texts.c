@@ -210,11 +210,12 @@ void texts_fail(const struct text_ref *ref, const char *why)
     err_set(&ref->job->job.err, ERR_BUG, "%s", why);
 }
 
-static void end_reply(struct text_job *j)
+void texts_finish(struct text_job *j)
 {
     if (j->form->end)
         j->form->end(j);
-    if (j->job.reply.body.n) /* it has made the body itself */
+    if (j->job.err.code != ERR_OK ||
+        j->job.reply.body.n) /* it has made the body itself */
         return;
     buf_put(&j->out.buf, "\n", 1);
     if (j->out.buf.failed)
@@ -303,7 +304,7 @@ void texts_run(struct job **jobs, size_t n, struct seq_worker *w)
         if (!refs)
             err_set(&jobs[i]->err, ERR_NOMEM, "out of memory for %zu texts", total);
         if (jobs[i]->err.code == ERR_OK)
-            end_reply(text_job(jobs[i]));
+            texts_finish(text_job(jobs[i]));
     }
 }
 

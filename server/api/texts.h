@@ -109,6 +109,10 @@ void texts_tell(const struct text_ref *ref, const struct text_result *r);
 /* A result that can't be told, in place of that; others in the batch are not touched. */
 void texts_fail(const struct text_ref *ref, const char *why);
 
+/* The end of the form, and its JSON becomes the reply, or what failed the error. For jobs
+ * that run otherwise than by texts_run. */
+void texts_finish(struct text_job *job);
+
 /* Tokens read of all texts, special ones included; whether some were left out. */
 size_t texts_tokens(const struct text_job *job);
 bool texts_truncated(const struct text_job *job);

@@ -96,7 +96,7 @@ START_TEST(server_and_models_tell_what_they_are)
     ck_assert_uint_eq(json_array_size(at(r, "models")), 4);
     json_decref(r);
     r = api_json(&api, "GET", "/v2/models/tiny-bert/versions/1", NULL, 200);
-    ck_assert_uint_eq(json_array_size(at(r, "outputs")), 4);
+    ck_assert_uint_eq(json_array_size(at(r, "outputs")), 8);
     ck_assert_str_eq(json_string_value(at(output(r, 2), "name")), "probabilities");
     ck_assert_int_eq(json_integer_value(json_array_get(at(output(r, 2), "shape"), 1)),
                      (json_int_t)models_find(api.models, "tiny-bert", 9)->info->n_labels);
@@ -401,17 +401,221 @@ START_TEST(changed_bodies_do_no_harm)
 }
 END_TEST
 
+/* ---- outputs that look inside ----------------------------------------------------- */
+
+static json_t *infer(const char *model, const char *body)
+{
+    char path[80];
+    snprintf(path, sizeof path, "/v2/models/%s/infer", model);
+    return api_json(&api, "POST", path, body, 200);
+}
+
+static json_t *output_named(json_t *reply, const char *name)
+{
+    size_t i;
+    json_t *o;
+    json_array_foreach(at(reply, "outputs"), i, o)
+    {
+        if (strcmp(json_string_value(at(o, "name")), name) == 0)
+            return o;
+    }
+    ck_abort_msg("no output %s", name);
+    return NULL;
+}
+
+/* The JSON in front of a reply's tensors; *behind gets these. */
+static json_t *head_of(const struct reply *r, const char **behind)
+{
+    json_t *tree = json_loadb(r->body.at, r->inference_header_n, JSON_ALLOW_NUL, NULL);
+    ck_assert_ptr_nonnull(tree);
+    *behind = r->body.at + r->inference_header_n;
+    return tree;
+}
+
+#define TEXTS(list, n)                                                                   \
+    "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"BYTES\",\"shape\":[" #n                 \
+    "],\"data\":" list "}]"
+
+START_TEST(attentions_are_those_of_our_own_route)
+{
+    api_start(&api);
+    enum { MOST = 100000 };
+    static double want[MOST];
+    json_t *ours = api_json(&api, "POST", "/v1/attention",
+                            "{\"text\":\"a bad é film\",\"model\":\"tiny-bert\","
+                            "\"decimals\":9}",
+                            200);
+    size_t n = flatten(at(at(ours, "attention"), "data"), want, 0, MOST);
+    static const char body[] =
+        TEXTS("[\"a bad é film\"]",
+              1) ",\"outputs\":[{\"name\":\"attentions\",\"parameters\":{\"binary_data\":"
+                 "true}},"
+                 "{\"name\":\"tokens\"},{\"name\":\"offsets\"},{\"name\":\"label\"}]}";
+    struct reply r;
+    const char *behind;
+    ck_assert_uint_eq(ask("/v2/models/tiny-bert/infer", NULL, body, sizeof body - 1, &r),
+                      200);
+    json_t *head = head_of(&r, &behind);
+    size_t bytes = (size_t)json_integer_value(
+        at(at(output_named(head, "attentions"), "parameters"), "binary_data_size"));
+    ck_assert_uint_eq(bytes, n * sizeof(float));
+    ck_assert_uint_eq(r.inference_header_n + bytes, r.body.n);
+    for (size_t i = 0; i < n; i++) {
+        float value;
+        memcpy(&value, behind + i * sizeof value, sizeof value);
+        ck_assert_double_eq_tol((double)value, want[i], 1e-8);
+    }
+    json_t *tokens = at(ours, "tokens"),
+           *offsets = at(output_named(head, "offsets"), "data");
+    for (size_t i = 0; i < json_array_size(tokens); i++) {
+        json_t *t = item(tokens, i), *start = json_object_get(t, "start");
+        if (!json_is_integer(start))
+            continue;
+        ck_assert_int_eq(json_equal(item(offsets, 2 * i), start), 1);
+        ck_assert_int_eq(json_equal(item(offsets, 2 * i + 1), at(t, "end")), 1);
+    }
+    ck_assert_uint_eq(json_array_size(at(output_named(head, "tokens"), "data")),
+                      json_array_size(tokens));
+    ck_assert_int_eq(json_equal(item(at(output_named(head, "label"), "data"), 0),
+                                at(at(ours, "prediction"), "label")),
+                     1);
+    reply_done(&r);
+    json_decref(head);
+    json_decref(ours);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(sixteen_bits_are_half_as_many)
+{
+    api_start(&api);
+    static const char body[] = TEXTS(
+        "[\"a film\"]",
+        1) ",\"outputs\":[{\"name\":\"attentions\",\"parameters\":{\"datatype\":\"FP16\","
+           "\"binary_data\":true}}]}";
+    struct reply r;
+    ck_assert_uint_eq(ask("/v2/models/tiny-gpt2/infer", NULL, body, sizeof body - 1, &r),
+                      200);
+    const char *behind;
+    json_t *head = head_of(&r, &behind), *o = output_named(head, "attentions");
+    size_t n = 2;
+    for (size_t i = 0; i < 4; i++)
+        n *= (size_t)json_integer_value(item(at(o, "shape"), i));
+    ck_assert_str_eq(json_string_value(at(o, "datatype")), "FP16");
+    ck_assert_uint_eq(r.body.n - r.inference_header_n, n);
+    reply_done(&r);
+    json_decref(head);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(metadata_lists_what_infer_gives)
+{
+    api_start(&api);
+    static const char *const models[] = {"tiny-bert", "tiny-bilstm", "tiny-gpt2"};
+    for (size_t i = 0; i < 3; i++) {
+        char path[80], body[200];
+        size_t k;
+        json_t *o;
+        snprintf(path, sizeof path, "/v2/models/%s", models[i]);
+        json_t *meta = api_json(&api, "GET", path, NULL, 200);
+        json_array_foreach(at(meta, "outputs"), k, o)
+        {
+            const char *name = json_string_value(at(o, "name"));
+            snprintf(body, sizeof body,
+                     TEXTS("[\"a film\"]", 1) ",\"outputs\":[{\"name\":\"%s\"}]}", name);
+            json_t *r = infer(models[i], body), *got = output_named(r, name);
+            ck_assert_int_eq(json_equal(at(got, "datatype"), at(o, "datatype")), 1);
+            ck_assert_uint_eq(json_array_size(at(got, "shape")),
+                              json_array_size(at(o, "shape")));
+            json_decref(r);
+        }
+        ck_assert_uint_ge(k, 3);
+        json_decref(meta);
+    }
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(without_inspection_the_outputs_that_look_inside_are_gone)
+{
+    api_start(&api);
+    api.options.inspect = false;
+    json_t *meta = api_json(&api, "GET", "/v2/models/tiny-bert", NULL, 200);
+    ck_assert_uint_eq(json_array_size(at(meta, "outputs")), 4);
+    json_decref(meta);
+    json_t *r =
+        api_json(&api, "POST", "/v2/models/tiny-bert/infer",
+                 TEXTS("[\"a\"]", 1) ",\"outputs\":[{\"name\":\"tokens\"}]}", 400);
+    json_decref(r);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(what_does_not_go_with_looking_inside_is_refused)
+{
+    api_start(&api);
+    static const char *const outputs[][2] = {
+        {"{\"name\":\"tokens\"},{\"name\":\"logits\"}", "logits"},
+        {"{\"name\":\"attentions\",\"parameters\":{\"datatype\":\"FP16\"}}", "FP16"},
+        {"{\"name\":\"label\",\"parameters\":{\"datatype\":\"FP16\",\"binary_data\":"
+         "true}}",
+         "FP16"}};
+    char body[300];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(body, sizeof body, TEXTS("[\"a\"]", 1) ",\"outputs\":[%s]}",
+                 outputs[i][0]);
+        json_t *r = api_json(&api, "POST", INFER, body, 400);
+        const char *message = json_string_value(at(r, "error"));
+        ck_assert_msg(strstr(message, outputs[i][1]) != NULL, "%s", message);
+        json_decref(r);
+    }
+    json_t *r = api_json(&api, "POST", INFER,
+                         TEXTS("[\"a\",\"b\"]", 2) ",\"outputs\":[{\"name\":"
+                                                   "\"tokens\"}]}",
+                         400);
+    ck_assert_ptr_nonnull(strstr(json_string_value(at(r, "error")), "one text"));
+    json_decref(r);
+    api.options.attention_max_values = 1;
+    r = api_json(&api, "POST", INFER,
+                 TEXTS("[\"a longer text\"]", 1) ",\"outputs\":[{\"name\":"
+                                                 "\"attentions\"}]}",
+                 400);
+    ck_assert_ptr_nonnull(strstr(json_string_value(at(r, "error")), "at most 16 go"));
+    json_decref(r);
+    api_stop(&api);
+}
+END_TEST
+
+START_TEST(no_allocation_can_fail_unseen)
+{
+    api_start(&api);
+    api_check_faults(&api, INFER, TEXTS("[\"good\",\"bad\"]", 2) "}");
+    api_check_faults(&api, INFER,
+                     TEXTS("[\"good\"]", 1) ",\"outputs\":[{\"name\":\"attentions\"},"
+                                            "{\"name\":\"tokens\"}]}");
+    api_stop(&api);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {server_and_models_tell_what_they_are,
-                                  labels_are_those_of_sentiment,
-                                  second_texts_go_with_the_first,
-                                  next_tokens_are_those_of_next_word,
-                                  classification_is_ordered,
-                                  bytes_say_the_same_as_json,
-                                  tensors_that_do_not_fit_are_refused,
-                                  bytes_that_do_not_fit_are_refused,
-                                  changed_bodies_do_no_harm,
-                                  NULL};
+    const TTest *const tests[] = {
+        server_and_models_tell_what_they_are,
+        labels_are_those_of_sentiment,
+        second_texts_go_with_the_first,
+        next_tokens_are_those_of_next_word,
+        classification_is_ordered,
+        bytes_say_the_same_as_json,
+        tensors_that_do_not_fit_are_refused,
+        bytes_that_do_not_fit_are_refused,
+        changed_bodies_do_no_harm,
+        attentions_are_those_of_our_own_route,
+        sixteen_bits_are_half_as_many,
+        metadata_lists_what_infer_gives,
+        without_inspection_the_outputs_that_look_inside_are_gone,
+        what_does_not_go_with_looking_inside_is_refused,
+        no_allocation_can_fail_unseen,
+        NULL};
     return suite_run("api_oip", tests, 60);
 }
