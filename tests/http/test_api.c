@@ -402,6 +402,15 @@ START_TEST(the_log_names_the_request_but_never_the_text)
 }
 END_TEST
 
+/* Whether that is what an empty object, or nothing, is answered there. */
+static bool is_expected(const char *path, bool post, int status)
+{
+    if (strstr(path, "{session}")) /* there is none of that name */
+        return status == 404 || (post && status == 400);
+    bool whole = !post || strcmp(path, "/v1/sessions") == 0; /* nothing has to be said */
+    return status == (whole ? 200 : 400);
+}
+
 /* Every route is in the document, and the document names nothing that is not there. */
 START_TEST(openapi_paths_answer)
 {
@@ -421,7 +430,7 @@ START_TEST(openapi_paths_answer)
                  brace ? "tiny-bert" : "", brace ? strchr(brace, '}') + 1 : "");
         struct reply r;
         ask(d.port, post ? "POST" : "GET", concrete, post ? "{}" : NULL, &r);
-        ck_assert_msg(r.status == (post ? 400 : 200), "%s: %d", concrete, r.status);
+        ck_assert_msg(is_expected(name, post, r.status), "%s: %d", concrete, r.status);
         reply_done(&r);
     }
     json_decref(doc);

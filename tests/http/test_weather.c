@@ -212,8 +212,8 @@ START_TEST(head_is_get_without_the_body)
         snprintf(path, sizeof path, "%.*s%s",
                  brace ? (int)(brace - name) : (int)strlen(name), name,
                  brace ? "tiny-bert" : "");
-        if (!json_object_get(methods, "get"))
-            continue;
+        if (!json_object_get(methods, "get") || strstr(name, "{session}"))
+            continue; /* or there is none to ask for */
         compare_head(d.port, path);
         n++;
     }
