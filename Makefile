@@ -140,7 +140,7 @@ san: packages
 
 # The threaded parts: crew, scheduler, the daemon itself.
 TSAN_TESTS := $(filter %test_crew %test_breaks %test_prefixes %test_packing %test_generate %test_server_scheduler \
-                         %test_server_growing %test_nets_threads %test_tasks %test_server_api_proof,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
+                         %test_server_growing %test_nets_threads %test_tasks %test_server_api_proof %test_server_sessions,$(TESTS)) $(filter $B/tests/http/%,$(TESTS))
 tsan: packages
 	@$(MAKE) -s -j$(JOBS) FLAVOUR=tsan CFLAGS='-O1 -g' build/tsan/seqd build/tsan/seqd-pull $(TSAN_TESTS:$B/%=build/tsan/%)
 	@sh tests/run.sh build/tsan $(TSAN_TESTS:$B/%=build/tsan/%)

@@ -161,11 +161,74 @@ START_TEST(events_and_tensors_are_never_packed)
 }
 END_TEST
 
+/* JSON and a tensor behind it, as a body of bytes. */
+static void send_tensor(struct client *c, const char *path)
+{
+    static const char json[] =
+        "{\"inputs\":[{\"name\":\"text\",\"datatype\":\"BYTES\",\"shape\":[1],"
+        "\"parameters\":{\"binary_data_size\":8}}]}";
+    static const unsigned char tensor[8] = {4, 0, 0, 0, 'g', 'o', 'o', 'd'};
+    size_t n = sizeof json - 1;
+    client_sendf(c,
+                 "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                 "application/octet-stream\r\nInference-Header-Content-Length: %zu\r\n"
+                 "Content-Length: %zu\r\n\r\n%s",
+                 path, n, n + sizeof tensor, json);
+    ck_assert(client_send(c, (const char *)tensor, sizeof tensor));
+}
+
+START_TEST(bodies_of_bytes_are_read_where_tensors_go)
+{
+    struct daemon d;
+    struct client c;
+    struct reply r;
+    daemon_start(&d, NULL);
+    client_open(&c, d.port);
+    send_tensor(&c, "/v2/models/tiny-bert/infer");
+    client_read(&c, &r, false, 10000);
+    ck_assert_int_eq(r.status, 200);
+    reply_done(&r);
+    send_tensor(&c, "/v1/sentiment");
+    client_read(&c, &r, false, 10000);
+    ck_assert_int_eq(r.status, 415);
+    reply_done(&r);
+    client_close(&c);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
+/* Also of errors that no handler has a part in. */
+START_TEST(errors_are_told_in_the_dialect_of_the_path)
+{
+    static const struct {
+        const char *method, *path;
+        int status;
+    } cases[] = {{"GET", "/v2/nothing", 404},
+                 {"POST", "/v2/models", 405},
+                 {"GET", "/v2/models/none", 404}};
+    struct daemon d;
+    daemon_start(&d, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *theirs =
+            ask_json(d.port, cases[i].method, cases[i].path, "", cases[i].status);
+        ck_assert(json_is_string(json_object_get(theirs, "error")));
+        json_decref(theirs);
+    }
+    json_t *ours = ask_json(d.port, "GET", "/nothing", NULL, 404);
+    ck_assert(json_is_object(json_object_get(ours, "error")));
+    json_decref(ours);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {listed_origins_may_send_what_their_clients_send,
                                   a_trace_goes_into_the_log_if_it_is_one,
                                   packed_replies_hold_the_same_bytes,
-                                  events_and_tensors_are_never_packed, NULL};
+                                  events_and_tensors_are_never_packed,
+                                  bodies_of_bytes_are_read_where_tensors_go,
+                                  errors_are_told_in_the_dialect_of_the_path,
+                                  NULL};
     return suite_run("headers", tests, 60);
 }
