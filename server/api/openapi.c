@@ -480,6 +480,12 @@ static const struct doc_shape ERROR[] = {
     {0}};
 
 static const struct doc_shape ERRORS[] = {{"error", DOC_OBJECT, .of = ERROR}, {0}};
+static const struct doc_shape TEXT[] = {
+    {"error", DOC_STRING, .help = "One sentence for people"}, {0}};
+
+/* Of the dialects that routes speak. */
+static const char *const ERROR_SCHEMAS[DIALECT_COUNT] = {
+    [DIALECT_SEQD] = "error", [DIALECT_OIP] = "error_text"};
 
 /* ---- operations ------------------------------------------------------------------ */
 
@@ -581,35 +587,35 @@ static void write_ok(struct json_writer *w, const struct route_doc *doc)
 }
 
 /* "code invalid_json, bad_framing" of all with the status of list[i]. */
-static void list_codes(const enum problem *list, size_t n, size_t i, char *to, size_t cap)
+static void list_codes(enum dialect d, const enum problem *list, size_t n, size_t i,
+                       char *to, size_t cap)
 {
     size_t used = 0;
     to[0] = '\0';
     for (size_t j = i; j < n && used < cap; j++)
-        if (problem_row(DIALECT_SEQD, list[j]).status ==
-            problem_row(DIALECT_SEQD, list[i]).status)
+        if (problem_row(d, list[j]).status == problem_row(d, list[i]).status)
             used += (size_t)snprintf(to + used, cap - used, "%s%s", used ? ", " : "code ",
-                                     problem_row(DIALECT_SEQD, list[j]).code);
+                                     problem_row(d, list[j]).code);
 }
 
-static bool is_first_of_status(const enum problem *list, size_t i)
+static bool is_first_of_status(enum dialect d, const enum problem *list, size_t i)
 {
-    for (size_t j = 0; j < i; j++)
-        if (problem_row(DIALECT_SEQD, list[j]).status ==
-            problem_row(DIALECT_SEQD, list[i]).status)
-            return false;
-    return true;
+    size_t j = 0;
+    while (problem_row(d, list[j]).status != problem_row(d, list[i]).status)
+        j++;
+    return j == i;
 }
 
 /* One response per status; its description lists the codes. */
-static void write_problems(struct json_writer *w, const enum problem *list, size_t n)
+static void write_problems(struct json_writer *w, enum dialect d,
+                           const enum problem *list, size_t n)
 {
     char key[12], codes[256];
     for (size_t i = 0; i < n; i++) {
-        unsigned status = problem_row(DIALECT_SEQD, list[i]).status;
-        if (!is_first_of_status(list, i))
+        unsigned status = problem_row(d, list[i]).status;
+        if (!is_first_of_status(d, list, i))
             continue;
-        list_codes(list, n, i, codes, sizeof codes);
+        list_codes(d, list, n, i, codes, sizeof codes);
         snprintf(key, sizeof key, "%u", status);
         begin(w, key);
         json_write_key_string(w, "description", codes);
@@ -620,7 +626,7 @@ static void write_problems(struct json_writer *w, const enum problem *list, size
             json_write_end(w);
             json_write_end(w);
         }
-        write_json_content(w, "error", "", NULL);
+        write_json_content(w, ERROR_SCHEMAS[d], "", NULL);
         json_write_end(w);
     }
 }
@@ -672,10 +678,10 @@ static void write_operation(struct json_writer *w, const struct route *r)
     }
     begin(w, "responses");
     write_ok(w, r->doc);
-    write_problems(w, problems, n);
+    write_problems(w, r->dialect, problems, n);
     begin(w, "default");
     json_write_key_string(w, "description", "Any other error has the same shape");
-    write_json_content(w, "error", "", NULL);
+    write_json_content(w, ERROR_SCHEMAS[r->dialect], "", NULL);
     json_write_end(w);
     json_write_end(w);
     json_write_end(w);
@@ -724,6 +730,10 @@ static void write_components(struct json_writer *w, const struct route *routes, 
     begin(w, "error");
     write_type(w, "object", false);
     write_shape(w, ERRORS);
+    json_write_end(w);
+    begin(w, "error_text");
+    write_type(w, "object", false);
+    write_shape(w, TEXT);
     json_write_end(w);
     for (size_t i = 0; i < n; i++) {
         if (routes[i].summary && routes[i].doc->fields)

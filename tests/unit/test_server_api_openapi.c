@@ -27,12 +27,14 @@ static json_t *schema(const char *name, const char *suffix)
 }
 
 /* What any request with a body may be answered. */
-static void check_statuses(json_t *responses)
+static void check_statuses(json_t *responses, enum dialect d)
 {
     static const char *const all[] = {"200", "400", "403", "404", "405", "408",    "413",
                                       "415", "422", "429", "500", "503", "default"};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        ck_assert_msg(json_object_get(responses, all[i]) != NULL, "no %s", all[i]);
+        ck_assert_msg((json_object_get(responses, all[i]) != NULL) ==
+                          (d == DIALECT_SEQD || strcmp(all[i], "422") != 0),
+                      "%s", all[i]); /* KServe's clients know 400 for all of these */
 }
 
 START_TEST(paths_and_routes_are_the_same)
@@ -54,7 +56,7 @@ START_TEST(paths_and_routes_are_the_same)
         ck_assert_str_eq(json_string_value(at(operation, "operationId")), r->doc->name);
         ck_assert_ptr_nonnull(json_object_get(at(operation, "responses"), "200"));
         if (r->doc->fields)
-            check_statuses(at(operation, "responses"));
+            check_statuses(at(operation, "responses"), r->dialect);
         ck_assert_int_eq(json_object_get(operation, "requestBody") != NULL,
                          r->doc->fields != NULL);
         ck_assert_int_eq(json_object_get(operation, "parameters") != NULL,
@@ -350,6 +352,9 @@ START_TEST(replies_are_what_the_schemas_say)
     check_reply("readyz", NULL, NULL);
     json_t *error = api_json(&api, "POST", "/v1/sentiment", "{}", 400);
     check_value(schema("error", ""), error, "error");
+    json_decref(error);
+    error = api_json(&api, "GET", "/v2/models/none", NULL, 404);
+    check_value(schema("error_text", ""), error, "error_text");
     json_decref(error);
     api.options.attention_max_values = 3;
     error = api_json(&api, "POST", "/v1/attention", "{\"text\":\"a cat\"}", 413);
