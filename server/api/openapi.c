@@ -601,7 +601,7 @@ static void list_codes(enum dialect d, const enum problem *list, size_t n, size_
 static bool is_first_of_status(enum dialect d, const enum problem *list, size_t i)
 {
     size_t j = 0;
-    while (problem_row(d, list[j]).status != problem_row(d, list[i]).status)
+    while (j < i && problem_row(d, list[j]).status != problem_row(d, list[i]).status)
         j++;
     return j == i;
 }
