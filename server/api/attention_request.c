@@ -176,6 +176,7 @@ const struct route_doc attention_doc = {
     .fields = FIELDS,
     .n_fields = N_FIELDS,
     .reply = attention_reply_shape,
+    .media = MAP_MEDIA,
     .example = "{\"text\":\"a café, not great\",\"layers\":[-1],\"heads\":[0],"
                "\"decimals\":4}",
     .answer = examples_attention,

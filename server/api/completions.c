@@ -197,6 +197,7 @@ const struct route_doc completions_doc = {
     .n_fields = N_FIELDS,
     .reply = COMPLETION_REPLY,
     .event = COMPLETION_EVENT,
+    .event_end = "[DONE]",
     .example = "{\"prompt\":\"I would like to\",\"max_tokens\":8,\"temperature\":0,"
                "\"stop\":\".\",\"seed\":1,\"logprobs\":1}",
     .answer = examples_completions,

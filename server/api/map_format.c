@@ -9,6 +9,8 @@ const char *const MAP_ENCODINGS[] = {
 const char *const MAP_DTYPES[] = {
     [MAP_FLOAT32] = "float32", [MAP_FLOAT16] = "float16", [MAP_UINT8] = "uint8", NULL};
 
+const char *const MAP_MEDIA[] = {MAP_TYPE_BINARY, MAP_TYPE_NPY, NULL};
+
 static const struct dtype_row {
     size_t bytes;
     const char *tensor, *numpy;

@@ -20,6 +20,9 @@ extern const char *const MAP_DTYPES[];
 #define MAP_TYPE_BINARY "application/octet-stream"
 #define MAP_TYPE_NPY    "application/x-npy"
 
+/* Both, for struct route_doc. */
+extern const char *const MAP_MEDIA[];
+
 /* The first of our forms in the request's Accept header, JSON without one. */
 enum map_encoding map_encoding_accepted(const struct request *q);
 

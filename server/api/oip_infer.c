@@ -185,11 +185,14 @@ static const struct doc_shape REPLY[] = {
     {"outputs", DOC_LIST, .of = TENSOR, .help = "In the order asked for"},
     {0}};
 
+static const char *const MEDIA[] = {"application/octet-stream", NULL};
+
 const struct route_doc oip_infer_doc = {
     .name = "oip_infer",
     .fields = FIELDS,
     .n_fields = N_FIELDS,
     .reply = REPLY,
+    .media = MEDIA,
     .example = "{\"id\":\"42\",\"inputs\":[{\"name\":\"text\",\"shape\":[2],\"datatype\":"
                "\"BYTES\",\"data\":[\"I loved it\",\"awful\"]}]}",
     .answer = examples_oip_infer,

@@ -5,7 +5,8 @@
 #include "server/errors.h"
 #include "server/web/embed.h"
 
-const struct route_doc page_doc = {.name = "page", .content_type = "text/html"};
+static const char *const MEDIA[] = {"text/html", NULL};
+const struct route_doc page_doc = {.name = "page", .media = MEDIA};
 
 /* The page asks nobody but us, runs nothing but its own files, and nobody frames it. */
 static const char POLICY[] =

@@ -21,8 +21,8 @@ static const struct doc_shape HEALTH[] = {
 const struct route_doc probes_livez_doc = {.name = "livez", .reply = STATUS};
 const struct route_doc probes_readyz_doc = {.name = "readyz", .reply = STATUS};
 const struct route_doc probes_health_doc = {.name = "health", .reply = HEALTH};
-const struct route_doc probes_metrics_doc = {.name = "metrics",
-                                             .content_type = "text/plain"};
+static const char *const MEDIA[] = {"text/plain", NULL};
+const struct route_doc probes_metrics_doc = {.name = "metrics", .media = MEDIA};
 
 enum err_code probes_livez(struct server *s, const struct request *q, struct answer *out,
                            struct err *err)

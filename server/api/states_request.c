@@ -132,6 +132,7 @@ const struct route_doc states_doc = {
     .fields = FIELDS,
     .n_fields = N_FIELDS,
     .reply = states_reply_shape,
+    .media = MAP_MEDIA,
     .example = "{\"text\":\"not bad\",\"units\":{\"top\":2},"
                "\"per_step\":{\"top_k\":0},\"decimals\":4}",
     .answer = examples_states,

@@ -238,3 +238,18 @@ const char *error_field(const json_t *body, const char *field)
     snprintf(value, sizeof value, "%s", text ? text : "");
     return value;
 }
+
+void client_path(const char *pattern, char *to, size_t cap)
+{
+    size_t used = 0;
+    to[0] = '\0';
+    while (*pattern && used < cap) {
+        bool named = *pattern == '{';
+        size_t n = named ? strcspn(pattern, "}") + 1 : strcspn(pattern, "{");
+        const char *name = strncmp(pattern, "{version}", n) == 0 ? "1" : "tiny-bert";
+        used +=
+            (size_t)snprintf(to + used, cap - used, "%.*s",
+                             named ? (int)strlen(name) : (int)n, named ? name : pattern);
+        pattern += n;
+    }
+}

@@ -49,4 +49,8 @@ json_t *ask_json(unsigned port, const char *method, const char *path, const char
 /* error.{message,type,code,param} of an error reply; "" where null. Static buffer. */
 const char *error_field(const json_t *body, const char *field);
 
+/* A path of openapi.json with tiny-bert, version 1, and for the rest something in place
+ * of its parameters. */
+void client_path(const char *pattern, char *to, size_t cap);
+
 #endif

@@ -424,10 +424,7 @@ START_TEST(openapi_paths_answer)
     {
         bool post = json_object_get(path, "post") != NULL;
         char concrete[200];
-        const char *brace = strchr(name, '{');
-        snprintf(concrete, sizeof concrete, "%.*s%s%s",
-                 brace ? (int)(brace - name) : (int)strlen(name), name,
-                 brace ? "tiny-bert" : "", brace ? strchr(brace, '}') + 1 : "");
+        client_path(name, concrete, sizeof concrete);
         struct reply r;
         ask(d.port, post ? "POST" : "GET", concrete, post ? "{}" : NULL, &r);
         ck_assert_msg(is_expected(name, post, r.status), "%s: %d", concrete, r.status);

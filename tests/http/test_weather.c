@@ -208,10 +208,7 @@ START_TEST(head_is_get_without_the_body)
     json_object_foreach(json_object_get(doc, "paths"), name, methods)
     {
         char path[200];
-        const char *brace = strchr(name, '{');
-        snprintf(path, sizeof path, "%.*s%s",
-                 brace ? (int)(brace - name) : (int)strlen(name), name,
-                 brace ? "tiny-bert" : "");
+        client_path(name, path, sizeof path);
         if (!json_object_get(methods, "get") || strstr(name, "{session}"))
             continue; /* or there is none to ask for */
         compare_head(d.port, path);

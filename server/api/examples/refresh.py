@@ -2,7 +2,7 @@
 
     build/release/seqd & python3 server/api/examples/refresh.py [http://127.0.0.1:8080]
 
-Writes one file per operation beside this one; build again afterwards.
+Writes one file per form of an operation beside this one; build again afterwards.
 """
 
 import json
@@ -27,11 +27,13 @@ def new_session():
 
 
 for path, methods in json.loads(fetch("/openapi.json"))["paths"].items():
-    operation = methods.get("post")
-    if operation and "requestBody" in operation:
-        example = operation["requestBody"]["content"]["application/json"]["example"]
+    operation = methods.get("post", {})
+    form = operation.get("requestBody", {"content": {}})["content"].get("application/json")
+    if not form or "{version}" in path:
+        continue
+    for name, example in form["examples"].items():
         values = {p["name"]: p["example"] if "example" in p else new_session()
                   for p in operation.get("parameters", [])}
-        answer = fetch(path.format(**values), json.dumps(example).encode())
-        (HERE / f"{operation['operationId']}.json").write_bytes(answer)
-        print(f"{path}: {len(answer)} bytes")
+        answer = fetch(path.format(**values), json.dumps(example["value"]).encode())
+        (HERE / f"{name}.json").write_bytes(answer)
+        print(f"{path} {name}: {len(answer)} bytes")

@@ -1,0 +1,289 @@
+#include "server/api/openapi_request.h"
+
+#include "server/api/openapi_schema.h"
+
+static void write_lengths(struct json_writer *w, const struct json_field *f,
+                          const char *least, const char *most)
+{
+    if (f->min > 0)
+        schema_number(w, least, f->min);
+    if (f->max > 0)
+        schema_number(w, most, f->max);
+}
+
+static void write_enum(struct json_writer *w, const char *const *choices, bool nullable)
+{
+    json_write_key(w, "enum");
+    json_write_array(w);
+    for (; *choices; choices++)
+        json_write_string(w, *choices);
+    if (nullable)
+        json_write_null(w);
+    json_write_end(w);
+}
+
+static void write_field(struct json_writer *w, const struct json_field *f);
+
+static void write_required(struct json_writer *w, const struct json_field *fields,
+                           size_t n)
+{
+    json_write_key(w, "required");
+    json_write_array(w);
+    for (size_t i = 0; i < n; i++)
+        if (fields[i].required)
+            json_write_string(w, fields[i].name);
+    json_write_end(w);
+}
+
+/* An object's schema but for its description; the object stays open. */
+static void write_members(struct json_writer *w, const struct json_field *f,
+                          bool nullable)
+{
+    schema_type(w, "object", nullable);
+    schema_begin(w, "properties");
+    for (size_t k = 0; k < f->n_members; k++)
+        write_field(w, &f->members[k]);
+    json_write_end(w);
+    write_required(w, f->members, f->n_members);
+    json_write_key_bool(w, "additionalProperties", f->open);
+}
+
+static void write_list(struct json_writer *w, const struct json_field *f)
+{
+    schema_type(w, "array", !f->required);
+    schema_begin(w, "items");
+    write_members(w, f, false);
+    json_write_end(w);
+    write_lengths(w, f, "minItems", "maxItems");
+}
+
+/* A list of integers, or one of a few words, or an object. */
+static void write_ints(struct json_writer *w, const struct json_field *f)
+{
+    static const char *const all[] = {"all", NULL};
+    json_write_key(w, "oneOf");
+    json_write_array(w);
+    json_write_object(w);
+    schema_type(w, "array", false);
+    schema_items(w, "integer");
+    write_lengths(w, f, "minItems", "maxItems");
+    json_write_end(w);
+    json_write_object(w);
+    write_enum(w, f->choices ? f->choices : all, !f->required);
+    json_write_end(w);
+    if (f->members) {
+        json_write_object(w);
+        write_members(w, f, false);
+        json_write_end(w);
+    }
+    json_write_end(w);
+}
+
+static void write_ids(struct json_writer *w, const struct json_field *f)
+{
+    schema_type(w, "array", !f->required);
+    schema_items(w, "integer");
+    write_lengths(w, f, "minItems", "maxItems");
+}
+
+static void write_pairs(struct json_writer *w, const struct json_field *f)
+{
+    schema_type(w, "array", !f->required);
+    schema_begin(w, "items");
+    schema_type(w, "array", false);
+    schema_items(w, "integer");
+    schema_number(w, "minItems", 2);
+    schema_number(w, "maxItems", 2);
+    json_write_end(w);
+    write_lengths(w, f, "minItems", "maxItems");
+}
+
+/* One of several forms; each a {"type":...} object. */
+static void write_form(struct json_writer *w, const char *type)
+{
+    json_write_object(w);
+    json_write_key_string(w, "type", type);
+    json_write_end(w);
+}
+
+/* A list of `type`, or of lists of it; the object stays open. */
+static void open_list_form(struct json_writer *w, const char *type, bool of_lists)
+{
+    json_write_object(w);
+    schema_type(w, "array", false);
+    if (!of_lists) {
+        schema_items(w, type);
+        return;
+    }
+    schema_begin(w, "items");
+    schema_type(w, "array", false);
+    schema_items(w, type);
+    schema_number(w, "minItems", 1);
+    json_write_end(w);
+}
+
+static void write_instances(struct json_writer *w, const struct json_field *f)
+{
+    schema_type(w, "array", !f->required);
+    schema_begin(w, "items");
+    json_write_key(w, "oneOf");
+    json_write_array(w);
+    write_form(w, "string");
+    json_write_object(w);
+    schema_type(w, "object", false);
+    schema_begin(w, "properties");
+    schema_begin(w, "text");
+    schema_type(w, "string", false);
+    json_write_end(w);
+    json_write_end(w);
+    json_write_key(w, "required");
+    json_write_array(w);
+    json_write_string(w, "text");
+    json_write_end(w);
+    json_write_key_bool(w, "additionalProperties", false);
+    json_write_end(w);
+    json_write_end(w);
+    json_write_end(w);
+    write_lengths(w, f, "minItems", "maxItems");
+}
+
+/* A text or a list of texts; prompts may be token ids in place of texts, too. */
+static void write_text_or_texts(struct json_writer *w, const struct json_field *f)
+{
+    json_write_key(w, "oneOf");
+    json_write_array(w);
+    write_form(w, "string");
+    open_list_form(w, "string", false);
+    write_lengths(w, f, "minItems", "maxItems");
+    json_write_end(w);
+    if (f->type == JSON_FIELD_PROMPTS) {
+        open_list_form(w, "integer", false);
+        schema_number(w, "minItems", 1);
+        json_write_end(w);
+        open_list_form(w, "integer", true);
+        write_lengths(w, f, "minItems", "maxItems");
+        json_write_end(w);
+    }
+    if (!f->required)
+        write_form(w, "null");
+    json_write_end(w);
+}
+
+static void write_map(struct json_writer *w, const struct json_field *f)
+{
+    schema_type(w, "object", !f->required);
+    schema_number(w, "maxProperties", (double)f->most);
+    schema_begin(w, "propertyNames");
+    json_write_key_string(w, "pattern", "^(0|[1-9][0-9]{0,9})$");
+    json_write_end(w);
+    schema_begin(w, "additionalProperties");
+    schema_type(w, "number", false);
+    schema_number(w, "minimum", f->min);
+    schema_number(w, "maximum", f->max);
+    json_write_end(w);
+}
+
+/* null counts as not given, so every field that may be left out may be null. */
+static void write_field(struct json_writer *w, const struct json_field *f)
+{
+    bool nullable = !f->required;
+    schema_begin(w, f->name);
+    switch (f->type) {
+    case JSON_FIELD_TEXT: /* its most is in bytes, which a schema can't say */
+        schema_type(w, "string", nullable);
+        if (f->min > 0)
+            schema_number(w, "minLength", 1);
+        break;
+    case JSON_FIELD_TEXTS:
+        schema_type(w, "array", nullable);
+        schema_items(w, "string");
+        write_lengths(w, f, "minItems", "maxItems");
+        break;
+    case JSON_FIELD_INT:
+    case JSON_FIELD_NUMBER:
+        schema_type(w, f->type == JSON_FIELD_INT ? "integer" : "number", nullable);
+        schema_number(w, "minimum", f->min);
+        schema_number(w, "maximum", f->max);
+        break;
+    case JSON_FIELD_BOOL:
+    case JSON_FIELD_FLAG:
+        schema_type(w, "boolean", nullable);
+        break;
+    case JSON_FIELD_CHOICE:
+        write_enum(w, f->choices, nullable);
+        break;
+    case JSON_FIELD_INTS:
+    case JSON_FIELD_INTS_OR_OBJECT:
+        write_ints(w, f);
+        break;
+    case JSON_FIELD_IDS:
+        write_ids(w, f);
+        break;
+    case JSON_FIELD_PAIRS:
+        write_pairs(w, f);
+        break;
+    case JSON_FIELD_INSTANCES:
+        write_instances(w, f);
+        break;
+    case JSON_FIELD_TEXT_OR_TEXTS:
+    case JSON_FIELD_PROMPTS:
+        write_text_or_texts(w, f);
+        break;
+    case JSON_FIELD_NUMBER_MAP:
+        write_map(w, f);
+        break;
+    case JSON_FIELD_OBJECT:
+        write_members(w, f, nullable);
+        break;
+    case JSON_FIELD_LIST:
+        write_list(w, f);
+        break;
+    case JSON_FIELD_DATA: /* how deep, a schema needn't say */
+        schema_type(w, "array", nullable);
+        break;
+    }
+    json_write_key_string(w, "description", f->help);
+    json_write_end(w);
+}
+
+/* {"required":[NAME],"properties":{NAME:{"type":TYPE}}}: given, and not as null. */
+static void write_given(struct json_writer *w, const char *name, const char *type)
+{
+    json_write_object(w);
+    json_write_key(w, "required");
+    json_write_array(w);
+    json_write_string(w, name);
+    json_write_end(w);
+    schema_begin(w, "properties");
+    schema_begin(w, name);
+    json_write_key_string(w, "type", type);
+    json_write_end(w);
+    json_write_end(w);
+    json_write_end(w);
+}
+
+/* The members of a body, in the open object. */
+static void write_body(struct json_writer *w, const struct route_doc *doc)
+{
+    schema_type(w, "object", false);
+    schema_begin(w, "properties");
+    for (size_t i = 0; i < doc->n_fields; i++)
+        write_field(w, &doc->fields[i]);
+    json_write_end(w);
+    write_required(w, doc->fields, doc->n_fields);
+    if (doc->text_or_texts) {
+        json_write_key(w, "oneOf");
+        json_write_array(w);
+        write_given(w, "text", "string");
+        write_given(w, "texts", "array");
+        json_write_end(w);
+    }
+    json_write_key_bool(w, "additionalProperties", false);
+}
+
+void openapi_request_schema(struct json_writer *w, const struct route_doc *doc)
+{
+    schema_begin_named(w, doc->name, "_request");
+    write_body(w, doc);
+    json_write_end(w);
+}
