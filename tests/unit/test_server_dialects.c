@@ -211,7 +211,8 @@ START_TEST(rows_say_what_is_supported_and_what_is_not)
         size_t cells = 0;
         const char *eol = strchr(line + 1, '\n'), *cell = line + 1;
         for (; (cell = strstr(cell, "| ")) && cell < eol; cell += 2, cells++)
-            ck_assert_msg(cell[2] != '|', "an empty cell: %.60s", line + 1);
+            ck_assert_msg(cell[1 + strspn(cell + 1, " ")] != '|', "an empty cell: %.60s",
+                          line + 1);
         ck_assert_msg(cells == 4, "%zu cells: %.60s", cells, line + 1);
     }
     ck_assert_uint_gt(rows, 3);
