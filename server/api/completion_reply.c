@@ -68,7 +68,7 @@ const struct doc_shape COMPLETION_EVENT[] = {
      .help = "With stream_options.include_usage: of the last event, null before"},
     {0}};
 
-/* ---- continuations --------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------- */
 
 /* Characters that begin in the bytes, which may be any. */
 static size_t characters(const char *s, size_t n)
@@ -79,29 +79,11 @@ static size_t characters(const char *s, size_t n)
     return count;
 }
 
-void completion_begin(struct completion *c, const struct completion_prompt *prompt,
-                      struct seq_generation *take_generation)
-{
-    *c = (struct completion){
-        .prompt = prompt,
-        .generation = take_generation,
-        .next_offset = characters(prompt->text, prompt->n_text),
-    };
-}
-
-void completion_done(struct completion *c)
-{
-    seq_generation_free(c->generation);
-    c->generation = NULL;
-}
-
-/* ---- tokens ---------------------------------------------------------------------- */
-
 /* A run of tokens: of the prompt, or generated. */
 struct run {
     const struct seq_generated_token *at; /* [n] */
     size_t n;
-    const struct completion_prompt *prompt; /* whose tokens they are; NULL: generated */
+    const struct generation_prompt *prompt; /* whose tokens they are; NULL: generated */
 };
 
 /* What a token puts into the text; a special one, which puts nothing, as it is spelled.
@@ -178,7 +160,7 @@ static void write_top(struct json_writer *w, const struct seq_model *m,
 static void write_offsets(struct json_writer *w, const struct seq_model *m,
                           const struct run *run, size_t *next)
 {
-    const struct completion_prompt *p = run->prompt;
+    const struct generation_prompt *p = run->prompt;
     struct token_cursor cursor = {0};
     for (size_t i = 0; i < run->n; i++) {
         if (p && p->offsets) {
@@ -256,7 +238,7 @@ static void open_object(struct json_writer *w, const struct completion_format *f
     json_write_array(w);
 }
 
-static void write_usage(struct json_writer *w, const struct completion_usage *u)
+static void write_usage(struct json_writer *w, const struct generation_usage *u)
 {
     json_write_key(w, "usage");
     json_write_object(w);
@@ -296,20 +278,25 @@ static void write_choice(struct json_writer *w, const struct completion_format *
     json_write_end(w);
 }
 
-static struct run prompt_run(const struct completion *c)
+static struct run prompt_run(const struct generation_text *c)
 {
     return (struct run){.at = c->view.prompt, .n = c->view.n_prompt, .prompt = c->prompt};
 }
 
-static struct run generated_run(const struct completion *c)
+static struct run generated_run(const struct generation_text *c)
 {
     return (struct run){.at = c->view.tokens + c->told_tokens,
                         .n = c->view.n_tokens - c->told_tokens};
 }
 
+static size_t prompt_characters(const struct generation_text *c)
+{
+    return characters(c->prompt->text, c->prompt->n_text);
+}
+
 /* The prompt and what follows it as one text. */
 static void write_whole(struct json_writer *w, const struct completion_format *f,
-                        struct completion *c, size_t index)
+                        struct generation_text *c, size_t index)
 {
     struct buf text = {0};
     struct piece piece = {.text = c->view.text,
@@ -325,33 +312,32 @@ static void write_whole(struct json_writer *w, const struct completion_format *f
         if (f->n_top >= 0)
             piece.runs[0] = prompt_run(c);
     }
+    c->next_offset = prompt_characters(c);
     write_choice(w, f, &piece, &c->next_offset, index);
     buf_done(&text);
 }
 
 void completion_write(struct json_writer *w, const struct completion_format *f,
-                      struct completion *const *choices, size_t n,
-                      const struct completion_usage *usage)
+                      const struct generation_job *g)
 {
+    struct generation_usage usage = generation_usage(g);
+    size_t n = (size_t)g->n, index = 0;
     open_object(w, f);
-    for (size_t i = 0; i < n; i++)
-        write_whole(w, f, choices[i], i);
+    for (size_t p = 0; p < g->n_prompts; p++)
+        for (size_t i = 0; i < n; i++)
+            write_whole(w, f, &g->texts[p * g->n_each + i], index++);
     json_write_end(w);
-    write_usage(w, usage);
+    write_usage(w, &usage);
     json_write_end(w);
-    buf_put(&w->buf, "\n", 1);
 }
 
 /* ---- events ---------------------------------------------------------------------- */
 
-static const char DONE[] = "data: [DONE]\n\n";
-
-/* An event that continues what is in *to; the choices stay open. */
+/* The choices stay open. */
 static struct json_writer open_event(const struct buf *to,
                                      const struct completion_format *f)
 {
-    struct json_writer w = {.buf = *to};
-    buf_puts(&w.buf, "data: ");
+    struct json_writer w = generation_open_event(to);
     open_object(&w, f);
     return w;
 }
@@ -359,15 +345,14 @@ static struct json_writer open_event(const struct buf *to,
 static void close_event(struct json_writer *w, struct buf *to)
 {
     json_write_end(w);
-    buf_puts(&w->buf, "\n\n");
-    *to = w->buf;
+    generation_close_event(w, to);
 }
 
 static void put_piece(struct buf *to, const struct completion_format *f,
-                      const struct piece *piece, struct completion *c, size_t index)
+                      const struct piece *piece, struct generation_text *c)
 {
     struct json_writer w = open_event(to, f);
-    write_choice(&w, f, piece, &c->next_offset, index);
+    write_choice(&w, f, piece, &c->next_offset, c->index);
     json_write_end(&w);
     if (f->usage) {
         json_write_key(&w, "usage");
@@ -377,49 +362,38 @@ static void put_piece(struct buf *to, const struct completion_format *f,
 }
 
 void completion_put_events(struct buf *to, const struct completion_format *f,
-                           struct completion *c, size_t index)
+                           struct generation_text *t)
 {
-    const struct seq_generated *v = &c->view;
+    const struct seq_generated *v = &t->view;
     if (v->n_tokens == 0 && v->finish == SEQ_FINISH_NOT)
         return; /* its prompt is being read */
-    if (f->echo && !c->echoed) {
-        struct piece echo = {.text = c->prompt->text, .n_text = c->prompt->n_text};
+    if (f->echo && !t->echoed) {
+        struct piece echo = {.text = t->prompt->text, .n_text = t->prompt->n_text};
         if (f->n_top >= 0)
-            echo.runs[0] = prompt_run(c);
-        put_piece(to, f, &echo, c, index);
-        c->echoed = true;
+            echo.runs[0] = prompt_run(t);
+        put_piece(to, f, &echo, t);
+        t->echoed = true;
     }
-    if (c->ended || (v->n_text == c->told_bytes && v->finish == SEQ_FINISH_NOT))
+    if (t->ended || (v->n_text == t->told_bytes && v->finish == SEQ_FINISH_NOT))
         return;
-    struct piece news = {.text = v->text + c->told_bytes,
-                         .n_text = v->n_text - c->told_bytes,
-                         .runs[1] = generated_run(c),
+    struct piece news = {.text = v->text + t->told_bytes,
+                         .n_text = v->n_text - t->told_bytes,
+                         .runs[1] = generated_run(t),
                          .finish = v->finish};
-    put_piece(to, f, &news, c, index);
-    c->told_bytes = v->n_text;
-    c->told_tokens = v->n_tokens;
-    c->ended = v->finish != SEQ_FINISH_NOT;
+    if (t->told_tokens == 0)
+        t->next_offset = prompt_characters(t);
+    put_piece(to, f, &news, t);
+    t->told_bytes = v->n_text;
+    t->told_tokens = v->n_tokens;
+    t->ended = v->finish != SEQ_FINISH_NOT;
 }
 
-void completion_put_end(struct buf *to, const struct completion_format *f,
-                        const struct completion_usage *usage)
+void completion_put_usage(struct buf *to, const struct completion_format *f,
+                          const struct generation_job *g)
 {
-    if (f->usage) {
-        struct json_writer w = open_event(to, f);
-        json_write_end(&w);
-        write_usage(&w, usage);
-        close_event(&w, to);
-    }
-    buf_puts(to, DONE);
-}
-
-void completion_put_error(struct buf *to, const struct buf *error)
-{
-    size_t n = error->n;
-    while (n && error->at[n - 1] == '\n')
-        n--;
-    buf_puts(to, "data: ");
-    buf_put(to, error->at, n);
-    buf_puts(to, "\n\n");
-    buf_puts(to, DONE);
+    struct generation_usage usage = generation_usage(g);
+    struct json_writer w = open_event(to, f);
+    json_write_end(&w);
+    write_usage(&w, &usage);
+    close_event(&w, to);
 }
