@@ -175,6 +175,7 @@ const struct route_doc attention_doc = {
     .name = "attention",
     .fields = FIELDS,
     .n_fields = N_FIELDS,
+    .one_of = INPUT_ONE_OF,
     .reply = attention_reply_shape,
     .media = MAP_MEDIA,
     .example = "{\"text\":\"a café, not great\",\"layers\":[-1],\"heads\":[0],"

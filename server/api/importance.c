@@ -135,6 +135,7 @@ const struct route_doc importance_doc = {
     .name = "importance",
     .fields = FIELDS,
     .n_fields = N_FIELDS,
+    .one_of = INPUT_ONE_OF,
     .reply = REPLY,
     .example = "{\"text\":\"a café, not great\",\"decimals\":4}",
     .answer = examples_importance,

@@ -9,6 +9,7 @@ const char *const INPUT_UNITS[] = {[UTF8_BYTES] = "byte",
                                    [UTF8_CODE_POINTS] = "codepoint",
                                    [UTF16_UNITS] = "utf16",
                                    NULL};
+const char *const INPUT_ONE_OF[] = {"text", "input_ids", NULL};
 
 enum err_code input_check(const struct input *in, const struct model *m, struct err *err)
 {

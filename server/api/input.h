@@ -21,7 +21,8 @@ struct input {
     bool truncate;
 };
 
-extern const char *const INPUT_UNITS[]; /* of offsets, by enum utf8_unit */
+extern const char *const INPUT_UNITS[];  /* of offsets, by enum utf8_unit */
+extern const char *const INPUT_ONE_OF[]; /* of these fields one is given */
 
 /* The rows of a table of fields whose struct `holder` has the input as `member`. */
 #define INPUT_FIELDS(holder, member)                                                     \

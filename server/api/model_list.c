@@ -56,7 +56,8 @@ static const struct doc_shape LIST[] = {
     {"data", DOC_LIST, .of = MODEL, .help = "In the order of loading"},
     {0}};
 
-const struct route_doc model_list_doc = {.name = "models", .reply = LIST};
+const struct route_doc model_list_doc = {
+    .name = "models", .reply = LIST, .names = "model", .names_at = "/data/0/id"};
 const struct route_doc model_list_one_doc = {.name = "model", .reply = MODEL};
 
 static void write_tasks(struct json_writer *w, const struct server *s,

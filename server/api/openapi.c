@@ -30,7 +30,7 @@ static void write_paths(struct json_writer *w, const struct route *routes, size_
         schema_begin(w, routes[i].path);
         for (size_t j = i; j < n; j++)
             if (routes[j].summary && strcmp(routes[j].path, routes[i].path) == 0)
-                openapi_operation(w, &routes[j]);
+                openapi_operation(w, &routes[j], routes, n);
         json_write_end(w);
     }
     json_write_end(w);

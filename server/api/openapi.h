@@ -50,8 +50,9 @@ struct route_doc {
     const char *name;                /* of the operation and its schemas: "sentiment" */
     const struct json_field *fields; /* [n_fields] the body; NULL: no JSON is read */
     size_t n_fields;
-    bool text_or_texts;            /* exactly one of these two fields is given */
-    enum doc_type reply_type;      /* of the whole reply; an object if not said */
+    const char *const *one_of; /* NULL-terminated: exactly one of these fields is given */
+    bool or_none;              /* or none of them */
+    enum doc_type reply_type;  /* of the whole reply; an object if not said */
     const struct doc_shape *reply; /* its members, or those of its lists' objects; NULL:
                                       none, of an object any */
     const char *const *media;      /* NULL-terminated: other media types of replies,
@@ -61,6 +62,9 @@ struct route_doc {
     const char *example, *answer;  /* of the body and of the reply to it, as JSON */
     const char *example_model;     /* of the path, for the example; NULL: it has none */
     const char *more;              /* text below the summary; NULL = none */
+    /* What the reply names: at the JSON pointer `names_at` stands what other paths want
+     * in place of their {names}. NULL: nothing. */
+    const char *names, *names_at;
     /* The next form of a path that several dialects share, or NULL. One without fields is
      * another shape of the reply to the same bodies: a list for a list, say. */
     const struct route_doc *other;

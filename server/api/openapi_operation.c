@@ -8,6 +8,21 @@
 #include "server/api/openapi_schema.h"
 #include "server/errors.h"
 
+enum { OPERATION_BYTES = 80 };
+
+/* Unique: a form's path may be there with a version, too. */
+static void operation_id(const struct route *r, char id[OPERATION_BYTES])
+{
+    snprintf(id, OPERATION_BYTES, "%s%s", r->doc->name,
+             strstr(r->path, "{version}") ? "_version" : "");
+}
+
+/* The dialect of a form's errors: the first form has the route's. */
+static enum dialect dialect_of(const struct route *r, const struct route_doc *doc)
+{
+    return doc == r->doc ? r->dialect : doc->dialect;
+}
+
 static bool is_get(const struct route *r)
 {
     return strcmp(r->method, "GET") == 0;
@@ -111,14 +126,11 @@ static void write_json(struct json_writer *w, const struct route_doc *doc,
 }
 
 /* "TYPE":{"schema":{"type":SCHEMA}} */
-static void write_plain(struct json_writer *w, const char *type, const char *schema,
-                        const char *description)
+static void write_plain(struct json_writer *w, const char *type, const char *schema)
 {
     schema_begin(w, type);
     schema_begin(w, "schema");
     json_write_key_string(w, "type", schema);
-    if (description)
-        json_write_key_string(w, "description", description);
     json_write_end(w);
     json_write_end(w);
 }
@@ -130,27 +142,76 @@ static void write_bytes(struct json_writer *w, const char *type)
     json_write_end(w);
 }
 
-/* Says what a schema can't: a stream of events, in every form that has them. */
-static void write_events(struct json_writer *w, const struct route_doc *doc)
+/* The data of one kind of event: JSON of that schema. */
+static void write_event_data(struct json_writer *w, const char *schema,
+                             const char *suffix)
 {
-    char text[400];
-    size_t n = 0;
-    for (; doc; doc = doc->other)
-        if (doc->event && n < sizeof text)
-            n += (size_t)snprintf(text + n, sizeof text - n,
-                                  "%sEvents \"data: JSON\", each a %s_event, or an "
-                                  "error%s%s",
-                                  n ? ". " : "", doc->name,
-                                  doc->event_end ? "; then \"data: " : "",
-                                  doc->event_end ? doc->event_end : "");
-    if (n)
-        write_plain(w, "text/event-stream", "string", text);
+    json_write_object(w);
+    json_write_key_string(w, "type", "string");
+    json_write_key_string(w, "contentMediaType", "application/json");
+    schema_begin(w, "contentSchema");
+    schema_ref(w, "schemas", schema, suffix);
+    json_write_end(w);
+    json_write_end(w);
+}
+
+/* What data of events may be, in every form that has them. */
+static void write_events_of(struct json_writer *w, const struct route *r)
+{
+    for (const struct route_doc *doc = r->doc; doc; doc = doc->other) {
+        if (!doc->event)
+            continue;
+        write_event_data(w, doc->name, "_event");
+        write_event_data(w, openapi_reply_error(dialect_of(r, doc)), "");
+        if (!doc->event_end)
+            continue;
+        json_write_object(w);
+        json_write_key_string(w, "const", doc->event_end);
+        json_write_end(w);
+    }
+}
+
+/* The schema is that of each event. */
+static void write_events(struct json_writer *w, const struct route *r)
+{
+    bool any = false;
+    for (const struct route_doc *doc = r->doc; doc; doc = doc->other)
+        any |= doc->event != NULL;
+    if (!any)
+        return;
+    schema_begin(w, "text/event-stream");
+    schema_begin(w, "schema");
+    json_write_key_string(w, "type", "object");
+    json_write_key_string(w, "description", "One event; an error is the last one");
+    schema_begin(w, "properties");
+    schema_begin(w, "data");
+    json_write_key(w, "anyOf");
+    json_write_array(w);
+    write_events_of(w, r);
+    json_write_end(w);
+    json_write_end(w);
+    json_write_end(w);
+    json_write_key(w, "required");
+    json_write_array(w);
+    json_write_string(w, "data");
+    json_write_end(w);
+    json_write_end(w);
+    json_write_end(w);
+}
+
+/* Whether anything has to be said. */
+static bool needs_body(const struct route_doc *doc)
+{
+    bool needs = !doc->fields || (doc->one_of && !doc->or_none);
+    for (size_t i = 0; i < doc->n_fields; i++)
+        needs |= doc->fields[i].required;
+    return needs;
 }
 
 static void write_body(struct json_writer *w, const struct route *r)
 {
     schema_begin(w, "requestBody");
-    json_write_key_bool(w, "required", true);
+    json_write_key_bool(w, "required", needs_body(r->doc));
     schema_begin(w, "content");
     if (has_fields(r->doc))
         write_json(w, r->doc, &BODY);
@@ -177,23 +238,45 @@ static void write_ok_headers(struct json_writer *w)
     json_write_end(w);
 }
 
-static void write_ok(struct json_writer *w, const struct route_doc *doc)
+/* Where what this reply names goes: all paths with {session}, say. */
+static void write_links(struct json_writer *w, const struct route_doc *doc,
+                        const struct route *routes, size_t n)
 {
-    schema_begin(w, "200");
+    char part[40], at[80];
+    snprintf(part, sizeof part, "{%s}", doc->names);
+    snprintf(at, sizeof at, "$response.body#%s", doc->names_at);
+    schema_begin(w, "links");
+    for (size_t i = 0; i < n; i++) {
+        char id[OPERATION_BYTES];
+        if (!routes[i].summary || !strstr(routes[i].path, part))
+            continue;
+        operation_id(&routes[i], id);
+        schema_begin(w, id);
+        json_write_key_string(w, "operationId", id);
+        schema_begin(w, "parameters");
+        json_write_key_string(w, doc->names, at);
+        json_write_end(w);
+        json_write_end(w);
+    }
+    json_write_end(w);
+}
+
+static void write_ok(struct json_writer *w, const struct route *r)
+{
+    const struct route_doc *doc = r->doc;
     json_write_key_string(w, "description", "The answer");
     write_ok_headers(w);
     schema_begin(w, "content");
     if (count(doc, &REPLY))
         write_json(w, doc, &REPLY);
     else if (!doc->media && !doc->event)
-        write_plain(w, "application/json", "object", NULL);
-    write_events(w, doc);
+        write_plain(w, "application/json", "object");
+    write_events(w, r);
     for (const char *const *type = doc->media; type && *type; type++)
         if (strncmp(*type, "text/", 5) == 0)
-            write_plain(w, *type, "string", NULL);
+            write_plain(w, *type, "string");
         else
             write_bytes(w, *type);
-    json_write_end(w);
     json_write_end(w);
 }
 
@@ -243,12 +326,6 @@ static bool meets(const struct route *r, enum problem p)
         break;
     }
     return false;
-}
-
-/* The dialect of a form's errors: the first form has the route's. */
-static enum dialect dialect_of(const struct route *r, const struct route_doc *doc)
-{
-    return doc == r->doc ? r->dialect : doc->dialect;
 }
 
 /* Whether a form before this one has the same dialect. */
@@ -374,14 +451,14 @@ static void write_parameters(struct json_writer *w, const struct route *r)
     json_write_end(w);
 }
 
-void openapi_operation(struct json_writer *w, const struct route *r)
+void openapi_operation(struct json_writer *w, const struct route *r,
+                       const struct route *routes, size_t n)
 {
-    char id[80];
+    char id[OPERATION_BYTES];
     schema_begin(w, is_get(r)                          ? "get"
                     : strcmp(r->method, "DELETE") == 0 ? "delete"
                                                        : "post");
-    snprintf(id, sizeof id, "%s%s", r->doc->name,
-             strstr(r->path, "{version}") ? "_version" : "");
+    operation_id(r, id);
     json_write_key_string(w, "operationId", id);
     json_write_key_string(w, "summary", r->summary);
     if (r->doc->more)
@@ -390,7 +467,11 @@ void openapi_operation(struct json_writer *w, const struct route *r)
     if (has_fields(r->doc) || r->binary)
         write_body(w, r);
     schema_begin(w, "responses");
-    write_ok(w, r->doc);
+    schema_begin(w, "200");
+    write_ok(w, r);
+    if (r->doc->names)
+        write_links(w, r->doc, routes, n);
+    json_write_end(w);
     write_problems(w, r);
     json_write_end(w);
     json_write_end(w);

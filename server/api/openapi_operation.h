@@ -6,7 +6,8 @@
 #include "server/json_write.h"
 #include "server/route.h"
 
-/* The member "get", "post" or "delete" of the open object. */
-void openapi_operation(struct json_writer *w, const struct route *r);
+/* The member "get", "post" or "delete" of the open object, for one of routes[0..n). */
+void openapi_operation(struct json_writer *w, const struct route *r,
+                       const struct route *routes, size_t n);
 
 #endif

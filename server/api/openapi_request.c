@@ -1,6 +1,21 @@
 #include "server/api/openapi_request.h"
 
+#include <stdint.h>
+#include <string.h>
+
 #include "server/api/openapi_schema.h"
+
+/* Of a field of integers: exact, where a double would be rounded. */
+static void write_limit(struct json_writer *w, const char *key, double value)
+{
+    json_write_key(w, key);
+    if (value >= (double)INT64_MAX)
+        json_write_int(w, INT64_MAX);
+    else if (value <= (double)INT64_MIN)
+        json_write_int(w, INT64_MIN);
+    else
+        json_write_int(w, (int64_t)value);
+}
 
 static void write_lengths(struct json_writer *w, const struct json_field *f,
                           const char *least, const char *most)
@@ -200,8 +215,12 @@ static void write_field(struct json_writer *w, const struct json_field *f)
         write_lengths(w, f, "minItems", "maxItems");
         break;
     case JSON_FIELD_INT:
+        schema_type(w, "integer", nullable);
+        write_limit(w, "minimum", f->min);
+        write_limit(w, "maximum", f->max);
+        break;
     case JSON_FIELD_NUMBER:
-        schema_type(w, f->type == JSON_FIELD_INT ? "integer" : "number", nullable);
+        schema_type(w, "number", nullable);
         schema_number(w, "minimum", f->min);
         schema_number(w, "maximum", f->max);
         break;
@@ -246,6 +265,14 @@ static void write_field(struct json_writer *w, const struct json_field *f)
     json_write_end(w);
 }
 
+static bool is_text(const struct route_doc *doc, const char *name)
+{
+    for (size_t i = 0; i < doc->n_fields; i++)
+        if (strcmp(doc->fields[i].name, name) == 0)
+            return doc->fields[i].type == JSON_FIELD_TEXT;
+    return false;
+}
+
 /* {"required":[NAME],"properties":{NAME:{"type":TYPE}}}: given, and not as null. */
 static void write_given(struct json_writer *w, const char *name, const char *type)
 {
@@ -262,6 +289,31 @@ static void write_given(struct json_writer *w, const char *name, const char *typ
     json_write_end(w);
 }
 
+/* {"properties":{NAME:{"type":"null"},...}}: all null, or not given. */
+static void write_none(struct json_writer *w, const char *const *names)
+{
+    json_write_object(w);
+    schema_begin(w, "properties");
+    for (; *names; names++) {
+        schema_begin(w, *names);
+        json_write_key_string(w, "type", "null");
+        json_write_end(w);
+    }
+    json_write_end(w);
+    json_write_end(w);
+}
+
+static void write_one_of(struct json_writer *w, const struct route_doc *doc)
+{
+    json_write_key(w, "oneOf");
+    json_write_array(w);
+    for (const char *const *name = doc->one_of; *name; name++)
+        write_given(w, *name, is_text(doc, *name) ? "string" : "array");
+    if (doc->or_none)
+        write_none(w, doc->one_of);
+    json_write_end(w);
+}
+
 /* The members of a body, in the open object. */
 static void write_body(struct json_writer *w, const struct route_doc *doc)
 {
@@ -271,13 +323,8 @@ static void write_body(struct json_writer *w, const struct route_doc *doc)
         write_field(w, &doc->fields[i]);
     json_write_end(w);
     write_required(w, doc->fields, doc->n_fields);
-    if (doc->text_or_texts) {
-        json_write_key(w, "oneOf");
-        json_write_array(w);
-        write_given(w, "text", "string");
-        write_given(w, "texts", "array");
-        json_write_end(w);
-    }
+    if (doc->one_of)
+        write_one_of(w, doc);
     json_write_key_bool(w, "additionalProperties", false);
 }
 

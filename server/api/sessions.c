@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/api/examples.h"
+#include "server/api/input.h"
 #include "server/api/next_word.h"
 #include "server/clock.h"
 #include "server/errors.h"
@@ -76,6 +77,10 @@ const struct route_doc sessions_create_doc = {
     .name = "session_create",
     .fields = CREATE,
     .n_fields = N_CREATE,
+    .one_of = INPUT_ONE_OF,
+    .or_none = true,
+    .names = "session",
+    .names_at = "/id",
     .reply = REPLY,
     .example = "{\"text\":\"the cat sat\",\"top_k\":2}",
     .answer = examples_session_create,
@@ -86,6 +91,7 @@ const struct route_doc sessions_step_doc = {
     .name = "session_step",
     .fields = STEP,
     .n_fields = N_STEP,
+    .one_of = INPUT_ONE_OF,
     .reply = REPLY,
     .example = "{\"text\":\" on the\",\"top_k\":2}",
     .answer = examples_session_step,
@@ -100,6 +106,8 @@ const struct route_doc sessions_delete_doc = {.name = "session_delete", .reply =
 const struct route_doc sessions_fork_doc = {
     .name = "session_fork",
     .reply = REPLY,
+    .names = "session",
+    .names_at = "/id",
     .more = "Takes no body. Memory is shared until one of both goes on, but counts for "
             "both.",
 };

@@ -131,6 +131,7 @@ const struct route_doc states_doc = {
     .name = "states",
     .fields = FIELDS,
     .n_fields = N_FIELDS,
+    .one_of = INPUT_ONE_OF,
     .reply = states_reply_shape,
     .media = MAP_MEDIA,
     .example = "{\"text\":\"not bad\",\"units\":{\"top\":2},"

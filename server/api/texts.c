@@ -5,6 +5,7 @@
 
 #include "server/clock.h"
 
+const char *const TEXTS_ONE_OF[] = {"text", "texts", NULL};
 const struct doc_shape TEXTS_USAGE[] = {
     {"tokens", DOC_INTEGER, .help = "Tokens read, special ones included"},
     {"truncated", DOC_BOOLEAN, .help = "Some were left out: the model reads no more"},

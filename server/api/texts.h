@@ -178,5 +178,6 @@ void texts_close(const struct text_ref *ref);
 
 /* Members of replies. */
 extern const struct doc_shape TEXTS_USAGE[];
+extern const char *const TEXTS_ONE_OF[]; /* of a request's fields */
 
 #endif

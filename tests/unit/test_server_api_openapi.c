@@ -143,6 +143,47 @@ static void check_request_schema(const struct route_doc *doc)
     }
 }
 
+/* Some path of the document has that operation, with that parameter. */
+static bool takes(const char *operation_id, const char *parameter)
+{
+    const char *path, *method;
+    json_t *item, *operation, *one;
+    size_t i;
+    json_object_foreach(at(document, "paths"), path, item)
+    {
+        json_object_foreach(item, method, operation)
+        {
+            if (strcmp(json_string_value(at(operation, "operationId")), operation_id) !=
+                0)
+                continue;
+            json_array_foreach(at(operation, "parameters"), i, one)
+            {
+                if (strcmp(json_string_value(at(one, "name")), parameter) == 0)
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+START_TEST(what_replies_name_goes_where_links_say)
+{
+    begin();
+    json_t *paths = at(document, "paths"), *link;
+    json_t *post = at(at(paths, "/v1/sessions"), "post");
+    json_t *links = at(at(at(post, "responses"), "200"), "links");
+    const char *name;
+    ck_assert_uint_ge(json_object_size(links), 4);
+    json_object_foreach(links, name, link)
+    {
+        ck_assert(takes(json_string_value(at(link, "operationId")), "session"));
+        ck_assert_str_eq(json_string_value(at(at(link, "parameters"), "session")),
+                         "$response.body#/id");
+    }
+    end();
+}
+END_TEST
+
 START_TEST(request_schemas_have_the_fields_that_are_read)
 {
     begin();
@@ -532,6 +573,7 @@ int main(void)
 {
     const TTest *const tests[] = {paths_and_routes_are_the_same,
                                   references_lead_somewhere,
+                                  what_replies_name_goes_where_links_say,
                                   request_schemas_have_the_fields_that_are_read,
                                   handlers_read_exactly_these_fields,
                                   replies_are_what_the_schemas_say,
