@@ -350,6 +350,16 @@ void exchange_take_part_locked(struct exchange *x, struct job *job)
     job->paused = x->parts.n > AHEAD_BYTES;
 }
 
+void exchange_ping_locked(struct exchange *x)
+{
+    static const char PING[] = ": ping\n\n";
+    if (x->parts.n > x->n_sent)
+        return;
+    buf_clear(&x->parts);
+    x->n_sent = 0;
+    buf_put(&x->parts, PING, sizeof PING - 1);
+}
+
 size_t exchange_next_locked(struct exchange *x, char *to, size_t max)
 {
     size_t n = x->parts.n - x->n_sent;

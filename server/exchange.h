@@ -14,6 +14,7 @@
 #include "server/errors.h"
 #include "server/guard.h"
 #include "server/metrics.h"
+#include "server/pings.h"
 #include "server/reply.h"
 #include "server/router.h"
 #include "server/server.h"
@@ -64,6 +65,7 @@ struct exchange {
     bool dispatched;
     bool gzip; /* the client takes it */
     struct reply reply;
+    struct ping ping; /* of a stream */
     const char *code; /* of the error, for the log */
     unsigned status;  /* sent; 0 = none yet */
     size_t bytes_in, bytes_out;
@@ -119,6 +121,8 @@ void exchange_take_job(struct exchange *x, struct job *take_job);
 /* A part of the reply, from the job that computes it; the first time x->reply becomes its
  * head. Pauses the job if the client is behind. */
 void exchange_take_part_locked(struct exchange *x, struct job *job);
+/* A comment for the client of a stream, if nothing else waits to be sent. */
+void exchange_ping_locked(struct exchange *x);
 /* Copies at most `max` bytes of what waits to be sent; 0 if nothing does. */
 size_t exchange_next_locked(struct exchange *x, char *to, size_t max);
 /* The job of a reply in parts is finished: its last part, or its error, is put behind the

@@ -38,6 +38,7 @@ struct loop {
     struct MHD_Daemon *daemon;
     int wake;          /* eventfd: a connection was resumed, or look at http's flags */
     atomic_bool woken; /* the eventfd is set, or about to be; cleared before looking */
+    struct pings pings;
     pthread_t thread;
     bool started;
 };
@@ -259,16 +260,12 @@ static bool abandoned(void *arg)
     return !has_begun(x) && deadlines_hung_up(x->fd);
 }
 
-static enum problem refusal(const struct err *err)
-{
-    return err->code == ERR_LIMIT ? PROBLEM_QUEUE_FULL : PROBLEM_STOPPING;
-}
-
 static void push_failed(struct exchange *x, struct job *job, const struct err *err)
 {
     job->kind->free(job);
     atomic_fetch_sub(&x->refs, 1);
-    exchange_refuse(x, refusal(err), err->msg);
+    exchange_refuse(x, err->code == ERR_LIMIT ? PROBLEM_QUEUE_FULL : PROBLEM_STOPPING,
+                    err->msg);
     pthread_mutex_lock(&x->lock);
     resume_locked(x);
     pthread_mutex_unlock(&x->lock);
@@ -356,6 +353,7 @@ static ssize_t next_part(void *cls, uint64_t at, char *to, size_t max)
     switch (next) {
     case NEXT_PART:
         x->bytes_out += n;
+        pings_sent(&x->loop->pings, &x->ping, clock_us());
         deadlines_set(d, x->watch, WATCH_REPLY, reader_deadline(x, n));
         return (ssize_t)n;
     case NEXT_LATER:
@@ -368,6 +366,25 @@ static ssize_t next_part(void *cls, uint64_t at, char *to, size_t max)
         break;
     }
     return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+/* Streams to which nothing was sent for so long. One that has something to send by now
+ * is as good as sent. */
+static void ping_streams(struct loop *l)
+{
+    struct ping *due;
+    uint64_t now_us = clock_us();
+    while ((due = pings_due(&l->pings, now_us))) {
+        struct exchange *x =
+            (struct exchange *)((char *)due - offsetof(struct exchange, ping));
+        pthread_mutex_lock(&x->lock);
+        if (x->suspended) {
+            exchange_ping_locked(x);
+            resume_locked(x);
+        }
+        pthread_mutex_unlock(&x->lock);
+        pings_sent(&l->pings, due, now_us);
+    }
 }
 
 /* The head goes out; next_part sends the rest. */
@@ -519,6 +536,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
         return;
     *con_cls = NULL;
     uint64_t idle_us = (uint64_t)x->shared->options->idle_timeout_s * 1000000u;
+    pings_remove(&x->loop->pings, &x->ping);
     atomic_store(&x->gone, true); /* its job may still run, and send parts */
     note_late(x);
     deadlines_set(x->shared->deadlines, x->watch, WATCH_HEADERS,
@@ -591,6 +609,7 @@ static void wait_events(struct loop *l, int mhd_fd)
     int timeout = WAKE_MS;
     if (MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms < WAKE_MS)
         timeout = (int)ms;
+    timeout = pings_timeout(&l->pings, clock_us(), timeout);
     struct pollfd p[2] = {{.fd = mhd_fd, .events = POLLIN},
                           {.fd = l->wake, .events = POLLIN}};
     if (poll(p, 2, timeout) > 0 && p[1].revents &&
@@ -636,6 +655,7 @@ static void *serve(void *arg)
             quiesced = true;
         }
         wait_events(l, mhd_fd);
+        ping_streams(l);
     }
     stop_daemon(l->daemon);
     return NULL;
@@ -645,6 +665,7 @@ static enum err_code start_loop(struct http *h, struct loop *l, struct err *err)
 {
     size_t limit = (size_t)h->shared.options->connection_limit;
     l->http = h;
+    l->pings.every_us = (uint64_t)h->shared.options->sse_ping_ms * 1000u;
     l->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (l->wake < 0)
         return err_set(err, ERR_IO, "eventfd: %s", strerror(errno));

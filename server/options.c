@@ -100,6 +100,9 @@ static const struct option TABLE[] = {
      "from one reply to the end of the next request's headers, and without progress"},
     {"request-timeout-ms", OPTION_INT, AT(request_timeout_ms), "30000", 1, 3600000, NULL,
      "waiting for a worker; then the answer is 503"},
+    {"sse-ping-ms", OPTION_INT, AT(sse_ping_ms), "15000", 0, 3600000, NULL,
+     "a stream that says nothing for so long gets a comment, which clients skip and "
+     "proxies see; 0 = never"},
     {"stop-timeout-ms", OPTION_INT, AT(stop_timeout_ms), "8000", 0, 3600000, NULL,
      "after SIGTERM, to finish what was accepted"},
     {"cors-origin", OPTION_TEXT, AT(cors_origin), "", 0, 0, NULL,

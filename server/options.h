@@ -24,7 +24,7 @@ struct options {
     int64_t generate_tokens;
     int64_t body_memory_bytes, state_cache_mb, session_ttl_s, session_bytes;
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_s;
-    int64_t request_timeout_ms, stop_timeout_ms;
+    int64_t request_timeout_ms, stop_timeout_ms, sse_ping_ms;
 
     const char **model_dirs; /* the arguments that are no flags, borrowed from argv */
     size_t n_model_dirs;
