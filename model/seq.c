@@ -80,7 +80,8 @@ static enum seq_mask map_mask(const struct config *cfg)
 
 static unsigned tasks_of(const struct net *n, enum seq_mask mask)
 {
-    unsigned tasks = SEQ_INSPECT | (mask == SEQ_MASK_NONE ? 0 : SEQ_ATTENTION);
+    unsigned tasks =
+        SEQ_INSPECT | SEQ_EMBED | (mask == SEQ_MASK_NONE ? 0 : SEQ_ATTENTION);
     switch (n->cfg.head) {
     case HEAD_LM:
         return tasks | SEQ_NEXT_WORD | SEQ_IMPORTANCE |
@@ -144,6 +145,20 @@ static void fill_signals(const struct config *cfg, struct seq_info *info)
     info->lens = !recurrent && info->tasks & SEQ_NEXT_WORD;
 }
 
+static void fill_vectors(const struct seq_model *m, struct seq_info *info)
+{
+    static const char *const poolings[] = {[POOL_MEAN] = "mean",
+                                           [POOL_MAX] = "max",
+                                           [POOL_FIRST] = "cls",
+                                           [POOL_LAST] = "last_token"};
+    size_t most = m->modules.max_tokens, context = m->net->cfg.context;
+    info->vector_pooling = poolings[m->modules.pooling];
+    info->vector_model = m->modules.given;
+    info->vector_unit = m->modules.normalize;
+    info->vector_width = config_row_width(&m->net->cfg);
+    info->vector_context = most && (!context || most < context) ? most : context;
+}
+
 static void fill_info(struct seq_model *m, const struct weights *w)
 {
     const struct config *cfg = &m->net->cfg;
@@ -173,6 +188,7 @@ static void fill_info(struct seq_model *m, const struct weights *w)
     }
     fill_signals(cfg, info);
     info->context = cfg->context;
+    fill_vectors(m, info);
     info->n_labels = cfg->head == HEAD_LABELS ? cfg->n_labels : 0;
     info->labels = (const char *const *)cfg->labels;
     info->scores = scores_of(cfg->problem);
@@ -194,6 +210,8 @@ static enum err_code take_tokenizer(struct seq_model *m, struct err *err)
 {
     const struct config *cfg = &m->net->cfg;
     enum err_code code = model_check_fit(cfg, m->tok, NULL, err);
+    if (code == ERR_OK)
+        code = model_check_modules(&m->modules, m->tok, NULL, err);
     if (code != ERR_OK)
         return code;
     m->info.word_level = tokenizer_word_level(m->tok);
@@ -224,6 +242,8 @@ static enum err_code load_net(struct seq_model *m, const char *dir,
         code = net_load(&cfg, w, k, precision, threads, &m->net, err);
     else
         config_done(&cfg);
+    if (code == ERR_OK)
+        code = modules_read(dir, config_row_width(&m->net->cfg), NULL, &m->modules, err);
     if (code == ERR_OK)
         fill_info(m, w);
     weights_close(w);

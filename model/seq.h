@@ -42,7 +42,8 @@ enum seq_task { /* a bit each */
                 SEQ_STATES = 8,      /* has a seq_state */
                 SEQ_NEXT_TOKEN = 16, /* for seq_tokenize: SEQ_NEXT_WORD by unit token */
                 SEQ_INSPECT = 32,    /* has signals to look at: every model */
-                SEQ_IMPORTANCE = 64  /* says something: SEQ_CLASSIFY or SEQ_NEXT_WORD */
+                SEQ_IMPORTANCE = 64, /* says something: SEQ_CLASSIFY or SEQ_NEXT_WORD */
+                SEQ_EMBED = 128      /* has hidden rows: every model */
 };
 
 /* What the scores of a classifier are: shares of 1, each a probability of its own, or the
@@ -86,8 +87,14 @@ struct seq_info {
     size_t n_labels;
     const char *const *labels;
     enum seq_scores scores; /* of the labels */
-    bool pairs;             /* reads two texts as one: seq_tokenize_pair */
-    bool word_level;        /* one token is one word */
+    /* Vectors, see seq_embed: "mean", "max", "cls" or "last_token" of the hidden rows. */
+    const char *vector_pooling;
+    bool vector_model;     /* it was made for them: modules.json says how */
+    bool vector_unit;      /* of length 1 */
+    size_t vector_width;   /* floats */
+    size_t vector_context; /* as context, for SEQ_EMBED */
+    bool pairs;            /* reads two texts as one: seq_tokenize_pair */
+    bool word_level;       /* one token is one word */
     /* What stands for the word that SEQ_NEXT_WORD tells, as texts spell it: "[MASK]".
      * NULL unless a masked language model. */
     const char *mask_token;
@@ -283,6 +290,27 @@ enum err_code seq_classify(const struct seq_model *m, struct seq_worker *w, size
 
 /* What scores [L] logits [L] are by the model's own activation; one may be the other. */
 void seq_activate(const struct seq_model *m, const float *logits, float *scores);
+
+/* ---- vectors --------------------------------------------------------------------- */
+
+/* Whether a vector is divided by its length: as the folder's modules.json says, never, or
+ * in any case. */
+enum seq_norm { SEQ_NORM_OWN, SEQ_NORM_NONE, SEQ_NORM_UNIT };
+
+struct seq_vector_ask {
+    enum seq_norm norm;
+    size_t dimensions; /* only the first so many numbers, cut before the norm; 0: all */
+};
+
+/* vectors [B,info.vector_width]: what each text's hidden rows behind the last layer (and
+ * its norm, where there is one) come to, all tokens counted: their mean, maximum, first
+ * or last, as sentence-transformers' files in the folder say, else their mean. ask [B],
+ * NULL = the folder's norm and all numbers; what is cut off is 0. Texts of seq_tokenize
+ * (SEQ_EMBED) or of ids; all in one ragged batch. ERR_INPUT for an empty text. */
+enum err_code seq_embed(const struct seq_model *m, struct seq_worker *w, size_t B,
+                        const struct seq_tokens *const *texts,
+                        const struct seq_vector_ask *ask, float *vectors,
+                        struct err *err) MUST_CHECK;
 
 /* ---- next word ------------------------------------------------------------------- */
 

@@ -121,6 +121,12 @@ static inline bool config_is_encoder(const struct config *c)
     return c->arch == ARCH_BERT || c->arch == ARCH_MODERNBERT;
 }
 
+/* Floats of a hidden row behind the last layer. */
+static inline size_t config_row_width(const struct config *c)
+{
+    return c->arch == ARCH_RNN ? c->hidden << c->bidirectional : c->width;
+}
+
 /* Reads dir/config.json and, if there is one, dir/generation_config.json. ERR_IO,
  * ERR_FORMAT, ERR_UNSUPPORTED, ERR_MISMATCH, ERR_LIMIT, ERR_NOMEM. */
 enum err_code config_read(const char *dir, struct config *out,

@@ -6,8 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* How a text is read: jansson's flags, and what its root is. */
+struct want {
+    size_t flags;
+    json_type root;
+};
+
 static enum err_code read_text(const char *name, const char *text, size_t n,
-                               const struct json_limits *limits, size_t flags,
+                               const struct json_limits *limits, struct want want,
                                json_t **out, struct err *err)
 {
     enum err_code code = json_scan(text, n, limits, err);
@@ -16,15 +22,17 @@ static enum err_code read_text(const char *name, const char *text, size_t n,
         return code;
     }
     json_error_t e;
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | flags, &e);
+    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | want.flags, &e);
     if (!root && json_error_code(&e) == json_error_out_of_memory)
         return err_set(err, ERR_NOMEM, "%s: no memory to parse it", name);
     if (!root)
         return err_set(err, ERR_FORMAT, "%s: line %d, column %d: %s", name, e.line,
                        e.column, e.text);
-    if (!json_is_object(root)) {
+    if (json_typeof(root) != want.root) {
+        bool list = want.root == JSON_ARRAY;
         json_decref(root);
-        return err_set(err, ERR_FORMAT, "%s: want an object, found a list", name);
+        return err_set(err, ERR_FORMAT, "%s: want %s, found %s", name,
+                       list ? "a list" : "an object", list ? "an object" : "a list");
     }
     *out = root;
     return ERR_OK;
@@ -34,17 +42,17 @@ enum err_code json_read_text(const char *name, const char *text, size_t n,
                              const struct json_limits *limits, json_t **out,
                              struct err *err)
 {
-    return read_text(name, text, n, limits, 0, out, err);
+    return read_text(name, text, n, limits, (struct want){0, JSON_OBJECT}, out, err);
 }
 
 static enum err_code read_file(const char *dir, const char *name, size_t max_bytes,
-                               const struct json_limits *limits, size_t flags,
+                               const struct json_limits *limits, struct want want,
                                json_t **out, struct err *err)
 {
     struct file f = {0};
     enum err_code code = file_read(dir, name, max_bytes, &f, err);
     if (code == ERR_OK)
-        code = read_text(name, (const char *)f.at, f.n, limits, flags, out, err);
+        code = read_text(name, (const char *)f.at, f.n, limits, want, out, err);
     file_done(&f);
     return code;
 }
@@ -53,14 +61,24 @@ enum err_code json_read_file(const char *dir, const char *name, size_t max_bytes
                              const struct json_limits *limits, json_t **out,
                              struct err *err)
 {
-    return read_file(dir, name, max_bytes, limits, 0, out, err);
+    return read_file(dir, name, max_bytes, limits, (struct want){0, JSON_OBJECT}, out,
+                     err);
 }
 
 enum err_code json_read_file_of_reals(const char *dir, const char *name, size_t max_bytes,
                                       const struct json_limits *limits, json_t **out,
                                       struct err *err)
 {
-    return read_file(dir, name, max_bytes, limits, JSON_DECODE_INT_AS_REAL, out, err);
+    struct want want = {JSON_DECODE_INT_AS_REAL, JSON_OBJECT};
+    return read_file(dir, name, max_bytes, limits, want, out, err);
+}
+
+enum err_code json_read_list(const char *dir, const char *name, size_t max_bytes,
+                             const struct json_limits *limits, json_t **out,
+                             struct err *err)
+{
+    return read_file(dir, name, max_bytes, limits, (struct want){0, JSON_ARRAY}, out,
+                     err);
 }
 
 bool json_read_has(const json_t *object, const char *key)

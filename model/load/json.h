@@ -2,7 +2,8 @@
  *
  * Texts are scanned (model/base/json_scan.h) before jansson sees them; duplicate keys,
  * NUL in strings and keys, integers past 64 bits and reals past a double are refused. The
- * root is an object. Trees live inside one load function: the caller json_decref()s.
+ * root is an object unless a list is asked for. Trees live inside one load function: the
+ * caller json_decref()s.
  *
  * In the readers `where` says which object is read, for messages: "config.json" or
  * "tokenizer.json: model". A message reads `config.json: hidden_size: want an integer 1
@@ -33,6 +34,11 @@ enum err_code json_read_file(const char *dir, const char *name, size_t max_bytes
 enum err_code json_read_file_of_reals(const char *dir, const char *name, size_t max_bytes,
                                       const struct json_limits *limits, json_t **out,
                                       struct err *err) MUST_CHECK;
+
+/* json_read_file for a text whose root is a list. */
+enum err_code json_read_list(const char *dir, const char *name, size_t max_bytes,
+                             const struct json_limits *limits, json_t **out,
+                             struct err *err) MUST_CHECK;
 
 /* True if the key is there and not null; null counts as absent everywhere. */
 bool json_read_has(const json_t *object, const char *key);

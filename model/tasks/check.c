@@ -38,6 +38,20 @@ enum err_code model_check_fit(const struct config *cfg, const struct tokenizer *
     return problems_take(p, code, err);
 }
 
+enum err_code model_check_modules(const struct modules *m, const struct tokenizer *tok,
+                                  struct problems *p, struct err *err)
+{
+    size_t before, after;
+    enum err_code code = ERR_OK;
+    tokenizer_template(tok, &before, &after);
+    if (m->max_tokens && m->max_tokens < before + after + 1)
+        code = err_set(err, ERR_UNSUPPORTED,
+                       "sentence_bert_config.json: a max_seq_length of %zu is too short, "
+                       "%zu is the least that is served",
+                       m->max_tokens, before + after + 1);
+    return problems_take(p, code, err);
+}
+
 /* ---- all that is wrong ----------------------------------------------------------- */
 
 /* The tensors: that they can be listed, and if the config is whole, that they are those
@@ -54,13 +68,19 @@ static enum err_code survey_weights(const char *dir, struct config *cfg, bool wh
     return code;
 }
 
+/* The tokenizer, and how vectors are made of what it reads. */
 static enum err_code survey_tokenizer(const char *dir, const struct config *cfg,
                                       bool whole, struct problems *p, struct err *err)
 {
     struct tokenizer *tok = NULL;
+    struct modules modules = {0};
     enum err_code code = tokenizer_survey(dir, p, &tok, err);
     if (code == ERR_OK && tok && whole)
         code = model_check_fit(cfg, tok, p, err);
+    if (code == ERR_OK && whole)
+        code = modules_read(dir, config_row_width(cfg), p, &modules, err);
+    if (code == ERR_OK && tok)
+        code = model_check_modules(&modules, tok, p, err);
     tokenizer_free(tok);
     return code;
 }

@@ -3,6 +3,7 @@
 #ifndef SEQ_TASKS_MODEL_H
 #define SEQ_TASKS_MODEL_H
 
+#include "model/load/modules.h"
 #include "model/nets/net.h"
 #include "model/seq.h"
 #include "model/tasks/words.h"
@@ -17,6 +18,7 @@ struct seq_model {
     struct net *net;
     struct tokenizer *tok;
     struct seq_info info;
+    struct modules modules;    /* how it makes vectors */
     struct words words;        /* empty unless it predicts words */
     int32_t mask_id;           /* -1 unless a masked language model */
     size_t n_before, n_after;  /* special tokens around one text */
@@ -38,9 +40,12 @@ struct seq_state {
 enum err_code model_kernels(const struct seq_load_options *opt,
                             const struct kernels **out, struct err *err) MUST_CHECK;
 
-/* What the tokenizer and the net have to agree on. p: as in problems_take. */
+/* What the tokenizer has to agree on with the net, and with how vectors are made. p: as
+ * in problems_take. */
 enum err_code model_check_fit(const struct config *cfg, const struct tokenizer *tok,
                               struct problems *p, struct err *err) MUST_CHECK;
+enum err_code model_check_modules(const struct modules *m, const struct tokenizer *tok,
+                                  struct problems *p, struct err *err) MUST_CHECK;
 
 /* The exec of this worker for this model, trace may be NULL. */
 struct exec model_exec(const struct seq_model *m, struct seq_worker *w,

@@ -12,7 +12,7 @@ void seq_tokens_done(struct seq_tokens *t)
  * that is searched behind a text takes room as well. */
 static size_t room_for(const struct seq_model *m, enum seq_task task)
 {
-    size_t context = m->info.context;
+    size_t context = task == SEQ_EMBED ? m->info.vector_context : m->info.context;
     if (context == 0)
         return SIZE_MAX;
     bool search = task == SEQ_NEXT_WORD && m->net->cfg.head == HEAD_LM;

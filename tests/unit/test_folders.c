@@ -92,7 +92,8 @@ static void check_bare(const char *dir, const char *note)
     struct seq_report r;
     struct err err;
     ck_assert_msg(check(dir, &f, &r, &err) == ERR_OK, "%s: %s", dir, err.msg);
-    ck_assert_uint_eq(seq_model_info(r.model)->tasks, SEQ_ATTENTION | SEQ_INSPECT);
+    ck_assert_uint_eq(seq_model_info(r.model)->tasks,
+                      SEQ_ATTENTION | SEQ_INSPECT | SEQ_EMBED);
     if (note)
         ck_assert_msg(r.note && strstr(r.note, note), "%s: %s", dir, r.note);
     else

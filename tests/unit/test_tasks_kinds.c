@@ -36,8 +36,8 @@ START_TEST(masked_tokens_equal_pytorch)
     for (size_t i = 0; i < MASKED; i++) {
         struct fixture f = open_fixture(masked[i], NULL);
         const struct seq_info *info = seq_model_info(f.m);
-        ck_assert_uint_eq(info->tasks,
-                          SEQ_NEXT_WORD | SEQ_ATTENTION | SEQ_INSPECT | SEQ_IMPORTANCE);
+        ck_assert_uint_eq(info->tasks, SEQ_NEXT_WORD | SEQ_ATTENTION | SEQ_INSPECT |
+                                           SEQ_EMBED | SEQ_IMPORTANCE);
         ck_assert_int_eq(info->mask, SEQ_MASK_FULL);
         ck_assert_str_eq(info->mask_token, i ? "<mask>" : "[MASK]");
         json_t *all = expected(masked[i]);
@@ -351,7 +351,7 @@ START_TEST(bare_encoders_equal_pytorch)
 {
     struct fixture f = open_fixture("tiny-bert-bare", NULL);
     const struct seq_info *info = seq_model_info(f.m);
-    ck_assert_uint_eq(info->tasks, SEQ_ATTENTION | SEQ_INSPECT);
+    ck_assert_uint_eq(info->tasks, SEQ_ATTENTION | SEQ_INSPECT | SEQ_EMBED);
     ck_assert_int_eq(info->mask, SEQ_MASK_FULL);
     ck_assert_uint_eq(info->n_labels, 0);
     json_t *all = expected("tiny-bert-bare");
@@ -402,8 +402,8 @@ static void scores_equal_pytorch(const char *name, enum seq_scores scores, bool 
 {
     struct fixture f = open_fixture(name, NULL);
     const struct seq_info *info = seq_model_info(f.m);
-    ck_assert_uint_eq(info->tasks,
-                      SEQ_CLASSIFY | SEQ_ATTENTION | SEQ_INSPECT | SEQ_IMPORTANCE);
+    ck_assert_uint_eq(info->tasks, SEQ_CLASSIFY | SEQ_ATTENTION | SEQ_INSPECT |
+                                       SEQ_EMBED | SEQ_IMPORTANCE);
     ck_assert_int_eq(info->scores, scores);
     ck_assert_int_eq(info->pairs, pairs);
     json_t *all = expected(name);
@@ -564,7 +564,7 @@ START_TEST(llama_equals_pytorch)
     struct fixture f = open_fixture("tiny-llama", NULL);
     const struct seq_info *info = seq_model_info(f.m);
     ck_assert_uint_eq(info->tasks, SEQ_NEXT_WORD | SEQ_ATTENTION | SEQ_STATES |
-                                       SEQ_INSPECT | SEQ_IMPORTANCE);
+                                       SEQ_INSPECT | SEQ_EMBED | SEQ_IMPORTANCE);
     ck_assert_int_eq(info->mask, SEQ_MASK_CAUSAL);
     json_t *all = expected("tiny-llama");
     for (size_t i = 0; i < json_array_size(all); i++) {
