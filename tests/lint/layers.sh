@@ -42,7 +42,7 @@ only() { # header, regular expression of the files that may include it
     done
 }
 only 'microhttpd\.h' '^server/http\.[ch]$'
-only 'jansson\.h' '^(model/load/|server/json_(read|data)\.[ch]$|server/hub/files\.c$|server/commands/tokenize\.c$|server/api/|server/options)'
+only 'jansson\.h' '^(model/load/|server/json_(read|types|data)\.[ch]$|server/hub/files\.c$|server/commands/tokenize\.c$|server/api/|server/options)'
 only 'cblas\.h' '^model/kernels/'
 only '[a-z0-9]*intrin\.h' '^model/kernels/'
 only 'pcre2\.h' '^model/text/'

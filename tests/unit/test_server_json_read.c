@@ -344,12 +344,34 @@ START_TEST(names_wrong_types)
     refused("{\"layers\":5}", ERR_FORMAT, "layers");
     refused("{\"layers\":\"some\"}", ERR_FORMAT, "layers");
     refused("{\"layers\":[1,2.5]}", ERR_FORMAT, "layers[1]");
-    refused("{\"top_k\":5.0}", ERR_FORMAT, "top_k");
+    refused("{\"top_k\":5.5}", ERR_FORMAT, "top_k");
     refused("{\"top_k\":\"5\"}", ERR_FORMAT, "top_k");
     refused("{\"top_k\":true}", ERR_FORMAT, "top_k");
     refused("{\"floor\":\"x\"}", ERR_FORMAT, "floor");
     refused("{\"raw\":1}", ERR_FORMAT, "raw");
     refused("{\"unit\":{}}", ERR_FORMAT, "unit");
+}
+END_TEST
+
+/* In a JSON schema 5.0 is an integer, and so it is for some clients' languages. */
+START_TEST(whole_numbers_are_integers)
+{
+    static const struct {
+        const char *json;
+        int64_t top_k;
+    } cases[] = {{"{\"text\":\"a\",\"top_k\":7.0}", 7},
+                 {"{\"text\":\"a\",\"top_k\":1e2}", 100},
+                 {"{\"text\":\"a\",\"top_k\":0.3e1}", 3}};
+    struct body b;
+    struct err err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert_int_eq(read_n(cases[i].json, strlen(cases[i].json), &b, &err), ERR_OK);
+        ck_assert_int_eq(b.top_k, cases[i].top_k);
+        json_read_done(FIELDS, N, &b);
+    }
+    refused("{\"top_k\":101.0}", ERR_INPUT, "top_k");
+    refused("{\"top_k\":1e300}", ERR_FORMAT, "top_k");
+    refused("{\"top_k\":9223372036854775808.0}", ERR_FORMAT, "top_k");
 }
 END_TEST
 
@@ -492,6 +514,7 @@ int main(void)
                                   names_unknown_fields_and_suggests,
                                   names_fields_given_twice,
                                   names_wrong_types,
+                                  whole_numbers_are_integers,
                                   names_values_out_of_range,
                                   a_later_fault_frees_earlier_fields,
                                   required_fields_are_missed,
