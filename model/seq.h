@@ -15,6 +15,7 @@
 #define SEQ_H
 
 #include "model/base/arena.h"
+#include "model/base/base64.h"
 #include "model/base/breaks.h"
 #include "model/base/crew.h"
 #include "model/base/err.h"

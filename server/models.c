@@ -317,13 +317,18 @@ const struct model *models_find(const struct models *m, const char *name, size_t
 }
 
 /* Who comes first for a task, whatever the order: words that follow a text before those
- * of a mask token in it; recurrent nets before others to look inside; labels before next
- * words, and these before masked ones, to ask what they are owed to; and maps by how much
- * they show: every token to every token, to those before it, one row. */
+ * of a mask token in it; vectors of models made for them, then of bare ones, before those
+ * made for something else; recurrent nets before others to look inside; labels before
+ * next words, and these before masked ones, to ask what they are owed to; and maps by how
+ * much they show: every token to every token, to those before it, one row. */
 static int rank(const struct seq_info *info, enum seq_task task)
 {
     if (task == SEQ_NEXT_WORD)
         return info->mask_token != NULL;
+    if (task == SEQ_EMBED)
+        return info->vector_model                             ? 0
+               : info->tasks & (SEQ_CLASSIFY | SEQ_NEXT_WORD) ? 2
+                                                              : 1;
     if (task == SEQ_INSPECT)
         return !info->recurrent;
     if (task == SEQ_IMPORTANCE)
@@ -349,6 +354,7 @@ const struct model *models_default(const struct models *m, enum seq_task task)
 const struct models_task MODELS_TASKS[] = {
     {SEQ_NEXT_WORD, "next-word", "next-word prediction", false},
     {SEQ_CLASSIFY, "sentiment", "classification", false},
+    {SEQ_EMBED, "embeddings", "vectors of texts", false},
     {SEQ_ATTENTION, "attention", "attention maps", true},
     {SEQ_INSPECT, "states", "states", true},
     {SEQ_IMPORTANCE, "importance", "importance (labels or next words)", true}};

@@ -31,7 +31,7 @@ struct models_task {
     const char *name, *meaning; /* the meaning goes behind "serves" */
     bool inspects;              /* as its route */
 };
-enum { MODELS_TASKS_N = 5 };
+enum { MODELS_TASKS_N = 6 };
 extern const struct models_task MODELS_TASKS[MODELS_TASKS_N];
 
 /* Loads all folders at once. Two folders of one name are refused. `precision` is a list
@@ -52,7 +52,8 @@ enum err_code models_choose(const struct models *m, const char *name, size_t n,
 
 /* The default model of a task, NULL if none serves it: the first of the preferred order;
  * for next words those that follow a text before masked ones, to look inside recurrent
- * nets before others, for importance the first classifier, else the first of next words,
+ * nets before others, for vectors models made for them, then bare ones, before all
+ * others, for importance the first classifier, else the first of next words,
  * for attention the first encoder, else the first decoder, else the first with pooling.
  */
 const struct model *models_default(const struct models *m, enum seq_task task);

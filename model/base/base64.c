@@ -44,3 +44,24 @@ bool base64_decode(const char *s, size_t n, unsigned char *out, size_t *n_out)
     *n_out = at;
     return bits == 0;
 }
+
+size_t base64_length(size_t n)
+{
+    return n / 3 < SIZE_MAX / 4 - 1 ? (n / 3 + (n % 3 != 0)) * 4 : 0;
+}
+
+void base64_encode(const unsigned char *in, size_t n, char *out)
+{
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < n; i += 3) {
+        uint32_t bits = (uint32_t)in[i] << 16;
+        size_t here = n - i < 3 ? n - i : 3;
+        if (here > 1)
+            bits |= (uint32_t)in[i + 1] << 8;
+        if (here > 2)
+            bits |= in[i + 2];
+        for (unsigned c = 0; c < 4; c++)
+            *out++ = c <= here ? digits[bits >> (18 - 6 * c) & 63] : '=';
+    }
+}

@@ -25,7 +25,8 @@ static const struct doc_shape MODEL[] = {
     {"architecture", DOC_STRING, .help = "As its config.json says"},
     {"family", DOC_STRING, .help = "lstm, gru, rnn, or its model_type: gpt2, bert, ..."},
     {"tasks", DOC_STRINGS,
-     .help = "What it serves: next-word, sentiment, attention, states, importance"},
+     .help = "What it serves: next-word, sentiment, embeddings, attention, states, "
+             "importance"},
     {"default_for", DOC_STRINGS, .help = "Of these, where requests naming no model go"},
     {"parameters", DOC_INTEGER, .help = "How many weights"},
     {"context", DOC_INTEGER, .nullable = true,

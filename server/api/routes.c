@@ -1,5 +1,6 @@
 #include "server/api/attention.h"
 #include "server/api/completions.h"
+#include "server/api/embeddings.h"
 #include "server/api/explain.h"
 #include "server/api/importance.h"
 #include "server/api/model_list.h"
@@ -22,6 +23,8 @@ static const struct route ROUTES[] = {
      .doc = &sentiment_doc},
     {"POST", "/v1/completions", completions_handle, "Texts that continue a prompt",
      .doc = &completions_doc},
+    {"POST", "/v1/embeddings", embeddings_handle, "A vector for each text",
+     .doc = &embeddings_doc},
     {"POST", "/v1/sessions", sessions_create, "A sequence that is kept to go on from",
      .doc = &sessions_create_doc},
     {"GET", "/v1/sessions/{session}", sessions_get, "How long a session is, and lives",

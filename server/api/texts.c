@@ -55,6 +55,16 @@ enum err_code texts_check_pairs(const struct model *m, const char *field, struct
                      m->name);
 }
 
+static const struct json_text *text_of(const struct text_job *j, size_t i)
+{
+    return j->prompts ? &j->prompts[i].text : &j->at[i];
+}
+
+static size_t n_ids_of(const struct text_job *j, size_t i)
+{
+    return j->prompts ? j->prompts[i].n_ids : 0;
+}
+
 static const struct json_text *pair_of(const struct text_job *j, size_t i)
 {
     return j->pair && j->pair[i].at ? &j->pair[i] : NULL;
@@ -94,11 +104,14 @@ void texts_free(struct job *job)
 /* How much there is to do. */
 static void estimate(struct text_job *j)
 {
-    bool text_rows = j->job.model->info->text_rows;
+    const struct seq_info *info = j->job.model->info;
+    /* Of vectors, nothing is known already. */
+    bool text_rows = info->recurrent || (info->text_rows && j->task->task != SEQ_EMBED);
     for (size_t i = 0; i < j->n; i++) {
-        size_t bytes = j->at[i].n + (pair_of(j, i) ? j->pair[i].n : 0);
-        j->job.rows += text_rows ? 1 : bytes / BYTES_PER_TOKEN + 1;
-        j->job.cost += bytes / BYTES_PER_TOKEN + weight(j);
+        size_t bytes = text_of(j, i)->n + (pair_of(j, i) ? j->pair[i].n : 0);
+        size_t tokens = n_ids_of(j, i) + bytes / BYTES_PER_TOKEN;
+        j->job.rows += text_rows ? 1 : tokens + 1;
+        j->job.cost += tokens + weight(j);
     }
 }
 
@@ -139,8 +152,11 @@ static void blame_text(struct text_job *j, size_t i, const struct err *e)
 static enum err_code tokenize_one(struct text_job *j, size_t i, struct err *err)
 {
     const struct seq_model *m = j->job.model->seq;
-    const struct json_text *text = &j->at[i], *pair = pair_of(j, i);
+    const struct json_text *text = text_of(j, i), *pair = pair_of(j, i);
     enum seq_keep keep = j->whole ? SEQ_WHOLE : j->keep;
+    if (n_ids_of(j, i))
+        return seq_tokens_of_ids(m, j->prompts[i].ids, n_ids_of(j, i), &j->tokens[i],
+                                 err);
     if (pair)
         return seq_tokenize_pair(m, text->at, text->n, pair->at, pair->n, keep,
                                  &j->tokens[i], err);
@@ -167,7 +183,7 @@ static void tokenize(struct text_job *j)
             blame_text(j, i, &e);
             break;
         }
-        j->job.n_characters += count_characters(&j->at[i]);
+        j->job.n_characters += count_characters(text_of(j, i));
         if (pair_of(j, i))
             j->job.n_characters += count_characters(&j->pair[i]);
         j->job.n_tokens += j->tokens[i].n;

@@ -24,9 +24,10 @@ struct next_word_ask; /* next_word.h */
 /* The head of a request's own struct; `job` first, as job.h wants it. A handler zeroes
  * it, reads its request, sets what stands above the line and calls texts_prepare. */
 struct text_job {
-    struct job job;               /* model: may be set already */
-    struct json_text model;       /* by name; not given: the default of the task */
-    const struct json_text *at;   /* [n] the texts */
+    struct job job;                    /* model: may be set already */
+    struct json_text model;            /* by name; not given: the default of the task */
+    const struct json_text *at;        /* [n] the texts; or */
+    const struct json_prompt *prompts; /* [n] texts and lists of ids, read as they are */
     const struct json_text *pair; /* [n] the second text of each, where .at is not NULL;
                                      NULL: there are none. Both borrowed from the request
                                      or owned by it */
@@ -34,6 +35,7 @@ struct text_job {
     bool whole;                     /* refuses a text that is too long; else it is cut: */
     enum seq_keep keep;             /* which part stays; zeroed: the beginning */
     enum seq_activation activation; /* of classification_task */
+    struct seq_vector_ask vector;   /* of embedding_task */
     const struct next_word_ask *next; /* of next_word_task */
 
     /* ---- set by texts_prepare */

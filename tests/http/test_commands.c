@@ -234,14 +234,14 @@ START_TEST(check_tells_what_a_model_serves)
         "\n  context        64 tokens\n",
         "\n  vocabulary     110 tokens\n",
         "cls 2 \"[CLS]\", sep 3 \"[SEP]\"",
-        "\n  tasks          POST /v1/sentiment, /v1/attention, ",
+        "\n  tasks          POST /v1/sentiment, /v1/embeddings, /v1/attention, ",
         ", /v1/states, /v1/importance\n",
         "negative, positive; scores are probabilities that sum to 1\n",
         " while computing 64 tokens\n",
         "tests/fixtures/models/tiny-lstm: can be served\n",
         "any number of tokens\n",
         "32 tokens, each a whole word\n",
-        "POST /v1/next-word, /v1/states, /v1/importance\n",
+        "POST /v1/next-word, /v1/embeddings, /v1/states, /v1/importance\n",
         " a sequence, "};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         ck_assert_msg(strstr(r.out, parts[i]), "no %s in:\n%s", parts[i], r.out);

@@ -43,6 +43,35 @@ START_TEST(known_texts_are_decoded)
 }
 END_TEST
 
+/* Of exact size on both sides. */
+START_TEST(bytes_of_any_number_come_back)
+{
+    static const char *const texts[] = {"",         "Zg==",     "Zm8=",    "Zm9v",
+                                        "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
+    for (size_t n = 0; n < sizeof texts / sizeof *texts; n++) {
+        char out[16];
+        ck_assert_uint_eq(base64_length(n), strlen(texts[n]));
+        base64_encode((const unsigned char *)"foobar", n, out);
+        ck_assert_mem_eq(out, texts[n], strlen(texts[n]));
+    }
+    for (size_t n = 250; n < 260; n++) {
+        unsigned char *in = malloc(n), *back = malloc(base64_room(base64_length(n)));
+        char *out = malloc(base64_length(n));
+        size_t n_back = 0;
+        for (size_t i = 0; i < n; i++)
+            in[i] = (unsigned char)(i * 7);
+        base64_encode(in, n, out);
+        ck_assert(base64_decode(out, base64_length(n), back, &n_back));
+        ck_assert_uint_eq(n_back, n);
+        ck_assert_mem_eq(back, in, n);
+        free(in);
+        free(out);
+        free(back);
+    }
+    ck_assert_uint_eq(base64_length(SIZE_MAX), 0);
+}
+END_TEST
+
 START_TEST(what_is_not_base64_is_refused)
 {
     static const char *const bad[] = {"Z",     "Zm9vY", "Zh==",     "Zm9=",
@@ -58,7 +87,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {known_texts_are_decoded, what_is_not_base64_is_refused,
-                                  NULL};
+    const TTest *const tests[] = {known_texts_are_decoded, bytes_of_any_number_come_back,
+                                  what_is_not_base64_is_refused, NULL};
     return suite_run("base64", tests, 30);
 }

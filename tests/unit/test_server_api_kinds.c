@@ -52,38 +52,39 @@ START_TEST(the_list_tells_what_a_model_takes_and_gives)
     static const struct {
         const char *id, *mask_token, *scores;
         bool pairs;
-        const char *tasks[4];
-    } rows[MODELS] = {{"tiny-bert-mlm",
-                       "[MASK]",
-                       NULL,
-                       true,
-                       {"next-word", "attention", "states", "importance"}},
-                      {"tiny-roberta-mlm",
-                       "<mask>",
-                       NULL,
-                       true,
-                       {"next-word", "attention", "states", "importance"}},
-                      {"tiny-bert-bare", NULL, NULL, true, {"attention", "states"}},
-                      {"tiny-llama",
-                       NULL,
-                       NULL,
-                       true,
-                       {"next-word", "attention", "states", "importance"}},
-                      {"tiny-gpt2-labels",
-                       NULL,
-                       "softmax",
-                       false,
-                       {"sentiment", "attention", "states", "importance"}},
-                      {"tiny-roberta-regression",
-                       NULL,
-                       "raw",
-                       true,
-                       {"sentiment", "attention", "states", "importance"}},
-                      {"tiny-distilbert-multi",
-                       NULL,
-                       "sigmoid",
-                       true,
-                       {"sentiment", "attention", "states", "importance"}}};
+        const char *tasks[5];
+    } rows[MODELS] = {
+        {"tiny-bert-mlm",
+         "[MASK]",
+         NULL,
+         true,
+         {"next-word", "embeddings", "attention", "states", "importance"}},
+        {"tiny-roberta-mlm",
+         "<mask>",
+         NULL,
+         true,
+         {"next-word", "embeddings", "attention", "states", "importance"}},
+        {"tiny-bert-bare", NULL, NULL, true, {"embeddings", "attention", "states"}},
+        {"tiny-llama",
+         NULL,
+         NULL,
+         true,
+         {"next-word", "embeddings", "attention", "states", "importance"}},
+        {"tiny-gpt2-labels",
+         NULL,
+         "softmax",
+         false,
+         {"sentiment", "embeddings", "attention", "states", "importance"}},
+        {"tiny-roberta-regression",
+         NULL,
+         "raw",
+         true,
+         {"sentiment", "embeddings", "attention", "states", "importance"}},
+        {"tiny-distilbert-multi",
+         NULL,
+         "sigmoid",
+         true,
+         {"sentiment", "embeddings", "attention", "states", "importance"}}};
     begin();
     json_t *all = api_json(&api, "GET", "/v1/models", NULL, 200);
     for (size_t i = 0; i < MODELS; i++) {
@@ -99,7 +100,7 @@ START_TEST(the_list_tells_what_a_model_takes_and_gives)
         for (size_t k = 0; k < n; k++)
             ck_assert_str_eq(json_string_value(json_array_get(tasks, k)),
                              rows[i].tasks[k]);
-        ck_assert(n == 4 || rows[i].tasks[n] == NULL);
+        ck_assert(n == 5 || rows[i].tasks[n] == NULL);
     }
     json_decref(all);
     api_stop(&api);
