@@ -72,6 +72,18 @@ static void write_list(struct json_writer *w, const struct json_field *f)
     write_lengths(w, f, "minItems", "maxItems");
 }
 
+/* "items" of integers. */
+static void write_integers(struct json_writer *w, int64_t least, int64_t most)
+{
+    schema_begin(w, "items");
+    json_write_key_string(w, "type", "integer");
+    json_write_key(w, "minimum");
+    json_write_int(w, least);
+    json_write_key(w, "maximum");
+    json_write_int(w, most);
+    json_write_end(w);
+}
+
 /* A list of integers, or one of a few words, or an object. */
 static void write_ints(struct json_writer *w, const struct json_field *f)
 {
@@ -80,7 +92,7 @@ static void write_ints(struct json_writer *w, const struct json_field *f)
     json_write_array(w);
     json_write_object(w);
     schema_type(w, "array", false);
-    schema_items(w, "integer");
+    write_integers(w, INT64_MIN, INT64_MAX);
     write_lengths(w, f, "minItems", "maxItems");
     json_write_end(w);
     json_write_object(w);
@@ -97,7 +109,7 @@ static void write_ints(struct json_writer *w, const struct json_field *f)
 static void write_ids(struct json_writer *w, const struct json_field *f)
 {
     schema_type(w, "array", !f->required);
-    schema_items(w, "integer");
+    write_integers(w, INT64_MIN, INT64_MAX);
     write_lengths(w, f, "minItems", "maxItems");
 }
 
@@ -106,7 +118,7 @@ static void write_pairs(struct json_writer *w, const struct json_field *f)
     schema_type(w, "array", !f->required);
     schema_begin(w, "items");
     schema_type(w, "array", false);
-    schema_items(w, "integer");
+    write_integers(w, INT64_MIN, INT64_MAX);
     schema_number(w, "minItems", 2);
     schema_number(w, "maxItems", 2);
     json_write_end(w);
@@ -121,20 +133,24 @@ static void write_form(struct json_writer *w, const char *type)
     json_write_end(w);
 }
 
-/* A list of `type`, or of lists of it; the object stays open. */
-static void open_list_form(struct json_writer *w, const char *type, bool of_lists)
+/* A list of texts or, if `ids`, of tokens; or of lists of these. The object stays open.
+ */
+static void open_list_form(struct json_writer *w, bool ids, bool of_lists)
 {
     json_write_object(w);
     schema_type(w, "array", false);
-    if (!of_lists) {
-        schema_items(w, type);
-        return;
+    if (of_lists) {
+        schema_begin(w, "items");
+        schema_type(w, "array", false);
     }
-    schema_begin(w, "items");
-    schema_type(w, "array", false);
-    schema_items(w, type);
-    schema_number(w, "minItems", 1);
-    json_write_end(w);
+    if (ids)
+        write_integers(w, 0, INT32_MAX);
+    else
+        schema_items(w, "string");
+    if (of_lists) {
+        schema_number(w, "minItems", 1);
+        json_write_end(w);
+    }
 }
 
 static void write_instances(struct json_writer *w, const struct json_field *f)
@@ -168,18 +184,39 @@ static void write_text_or_texts(struct json_writer *w, const struct json_field *
     json_write_key(w, "oneOf");
     json_write_array(w);
     write_form(w, "string");
-    open_list_form(w, "string", false);
+    open_list_form(w, false, false);
     write_lengths(w, f, "minItems", "maxItems");
     json_write_end(w);
     if (f->type == JSON_FIELD_PROMPTS) {
-        open_list_form(w, "integer", false);
+        open_list_form(w, true, false);
         schema_number(w, "minItems", 1);
         json_write_end(w);
-        open_list_form(w, "integer", true);
+        open_list_form(w, true, true);
         write_lengths(w, f, "minItems", "maxItems");
         json_write_end(w);
     }
     if (!f->required)
+        write_form(w, "null");
+    json_write_end(w);
+}
+
+/* Lists of strings, all equally deep. */
+static void write_data(struct json_writer *w, bool nullable)
+{
+    json_write_key(w, "anyOf");
+    json_write_array(w);
+    for (size_t rank = 1; rank <= JSON_DATA_RANK; rank++) {
+        json_write_object(w);
+        for (size_t i = 1; i < rank; i++) {
+            schema_type(w, "array", false);
+            schema_begin(w, "items");
+        }
+        schema_type(w, "array", false);
+        schema_items(w, "string");
+        for (size_t i = 0; i < rank; i++)
+            json_write_end(w);
+    }
+    if (nullable)
         write_form(w, "null");
     json_write_end(w);
 }
@@ -257,8 +294,8 @@ static void write_field(struct json_writer *w, const struct json_field *f)
     case JSON_FIELD_LIST:
         write_list(w, f);
         break;
-    case JSON_FIELD_DATA: /* how deep, a schema needn't say */
-        schema_type(w, "array", nullable);
+    case JSON_FIELD_DATA:
+        write_data(w, nullable);
         break;
     }
     json_write_key_string(w, "description", f->help);
