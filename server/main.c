@@ -49,15 +49,9 @@ static bool shipped_models(char *out, size_t cap)
     return false;
 }
 
-static size_t n_workers(const struct options *o)
-{
-    long n = o->workers ? (long)o->workers : sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (size_t)n : 1;
-}
-
 static size_t n_inspect_jobs(const struct options *o)
 {
-    size_t half = n_workers(o) / 2;
+    size_t half = options_workers(o) / 2;
     return o->inspect_jobs ? (size_t)o->inspect_jobs : half ? half : 1;
 }
 
@@ -99,7 +93,7 @@ static enum err_code load_models(const struct options *o, struct models **out,
     struct seq_load_options load = {.cpu = strcmp(o->cpu, "auto") == 0 ? NULL : o->cpu,
                                     .state_cache_bytes =
                                         (size_t)o->state_cache_mb * 1024 * 1024,
-                                    .threads = n_workers(o)};
+                                    .threads = options_workers(o)};
     size_t n = o->n_model_dirs;
     enum err_code code = seq_init(&load, err);
     if (code == ERR_OK && n > 0) {
@@ -145,7 +139,7 @@ static void log_listening(const struct server *s, const struct http *http)
         return;
     json_write_key_string(&w, "address", http_address(http));
     json_write_key_string(&w, "version", SEQD_VERSION);
-    json_write_key_uint(&w, "workers", n_workers(s->options));
+    json_write_key_uint(&w, "workers", options_workers(s->options));
     json_write_key_fixed(&w, "start_ms", (double)(clock_us() - s->started_us) * 1e-3, 1);
     json_write_key(&w, "models");
     json_write_array(&w);
@@ -235,7 +229,7 @@ static enum err_code serve(struct server *s, struct err *err)
 {
     struct http *http = NULL;
     const struct options *o = s->options;
-    struct scheduler_limits limits = {.n_workers = n_workers(o),
+    struct scheduler_limits limits = {.n_workers = options_workers(o),
                                       .queue_limit = (size_t)o->queue_limit,
                                       .batch_jobs = (size_t)o->batch_jobs,
                                       .batch_cost = (size_t)o->batch_tokens,

@@ -545,3 +545,9 @@ void options_print(const struct options *o, struct buf *out)
     }
     buf_puts(out, "}\n");
 }
+
+size_t options_workers(const struct options *o)
+{
+    long n = o->workers ? (long)o->workers : sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (size_t)n : 1;
+}

@@ -46,6 +46,9 @@ enum err_code options_read(int argc, char *const *argv, char *const *env,
                            struct err *err) MUST_CHECK;
 void options_done(struct options *o);
 
+/* Computing threads: what is asked for, or one per core. */
+size_t options_workers(const struct options *o);
+
 void options_help(struct buf *out);                           /* --help */
 void options_print(const struct options *o, struct buf *out); /* a file for --config */
 

@@ -72,3 +72,11 @@ void embedding_name(const char *field, const struct json_prompts *inputs, size_t
     else
         snprintf(param, ERR_PARAM_BYTES, "%s", field);
 }
+
+void embedding_write(struct json_writer *w, const struct text_result *r)
+{
+    json_write_array(w);
+    for (size_t i = 0; i < r->n_values; i++)
+        json_write_float(w, r->values[i]);
+    json_write_end(w);
+}

@@ -19,4 +19,7 @@ enum err_code embedding_choose(const struct server *s, struct text_job *job,
 void embedding_name(const char *field, const struct json_prompts *inputs, size_t i,
                     char param[ERR_PARAM_BYTES]);
 
+/* The vector as a list of numbers. */
+void embedding_write(struct json_writer *w, const struct text_result *r);
+
 #endif

@@ -125,14 +125,6 @@ static void write_base64(struct json_writer *w, const float *v, size_t n)
     mem_free(text);
 }
 
-static void write_floats(struct json_writer *w, const float *v, size_t n)
-{
-    json_write_array(w);
-    for (size_t i = 0; i < n; i++)
-        json_write_float(w, v[i]);
-    json_write_end(w);
-}
-
 static void result(const struct text_ref *ref, const struct text_result *r)
 {
     struct json_writer *w = &ref->job->out;
@@ -143,7 +135,7 @@ static void result(const struct text_ref *ref, const struct text_result *r)
     if (request_of(ref->job)->format == FORMAT_BASE64)
         write_base64(w, r->values, r->n_values);
     else
-        write_floats(w, r->values, r->n_values);
+        embedding_write(w, r);
     json_write_end(w);
 }
 

@@ -6,6 +6,6 @@
 extern const char examples_next_word[], examples_sentiment[], examples_attention[],
     examples_completions[], examples_states[], examples_importance[], examples_explain[],
     examples_oip_infer[], examples_session_create[], examples_session_step[],
-    examples_embeddings[];
+    examples_embeddings[], examples_embed[];
 
 #endif

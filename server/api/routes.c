@@ -1,8 +1,10 @@
 #include "server/api/attention.h"
 #include "server/api/completions.h"
+#include "server/api/embed.h"
 #include "server/api/embeddings.h"
 #include "server/api/explain.h"
 #include "server/api/importance.h"
+#include "server/api/info.h"
 #include "server/api/model_list.h"
 #include "server/api/next_word.h"
 #include "server/api/oip.h"
@@ -25,6 +27,8 @@ static const struct route ROUTES[] = {
      .doc = &completions_doc},
     {"POST", "/v1/embeddings", embeddings_handle, "A vector for each text",
      .doc = &embeddings_doc},
+    {"POST", "/embed", embed_handle, "A vector for each text, as TEI's clients ask",
+     .doc = &embed_doc, .dialect = DIALECT_TEI},
     {"POST", "/v1/sessions", sessions_create, "A sequence that is kept to go on from",
      .doc = &sessions_create_doc},
     {"GET", "/v1/sessions/{session}", sessions_get, "How long a session is, and lives",
@@ -39,6 +43,10 @@ static const struct route ROUTES[] = {
     {"GET", "/v1/models", model_list_handle, "All loaded models", .doc = &model_list_doc},
     {"GET", "/v1/models/{model}", model_list_one_handle, "One loaded model",
      .doc = &model_list_one_doc},
+    {"GET", "/info", info_handle, "The first model and the limits, as TEI's clients ask",
+     .doc = &info_doc, .dialect = DIALECT_TEI},
+    {"GET", "/version", info_version, "The version, as vLLM's clients ask",
+     .doc = &info_version_doc, .dialect = DIALECT_VLLM},
     {"GET", "/v2", oip_server, "Name, version and extensions, as KServe's clients ask",
      .doc = &oip_server_doc, .dialect = DIALECT_OIP},
     {"GET", "/v2/health/live", oip_live, "Whether the process answers", .quiet = true,

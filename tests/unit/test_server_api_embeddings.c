@@ -1,4 +1,6 @@
-/* embedding.c, embeddings.c: vectors of texts as OpenAI's clients ask for them. */
+/* embedding.c, embeddings.c, embed.c: vectors of texts as the clients of OpenAI and of
+ * text-embeddings-inference ask for them. */
+#include "server/api/embed.h"
 #include "model/base/base64.h"
 #include "tests/json_look.h"
 #include "tests/suite.h"
@@ -240,6 +242,127 @@ START_TEST(refusals_name_the_field)
 }
 END_TEST
 
+/* ---- POST /embed ----------------------------------------------------------------- */
+
+static json_t *embed(const char *body)
+{
+    return api_json(&api, "POST", "/embed", body, 200);
+}
+
+START_TEST(embed_gives_lists_of_the_same_vectors)
+{
+    begin();
+    json_t *openai = ask("{\"input\":[\"a great cat\",\"the dog\"]}");
+    json_t *tei = embed("{\"inputs\":[\"a great cat\",\"the dog\"]}");
+    json_t *one = embed("{\"inputs\":\"the dog\",\"normalize\":true,\"truncate\":null,"
+                        "\"truncation_direction\":\"Right\",\"prompt_name\":null}");
+    json_t *cut = embed("{\"inputs\":\"the dog\",\"dimensions\":3}");
+    ck_assert_uint_eq(json_array_size(tei), 2);
+    ck_assert_uint_eq(json_array_size(one), 1);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert(json_equal(json_array_get(tei, i), vector(openai, i)));
+    ck_assert(json_equal(json_array_get(one, 0), vector(openai, 1)));
+    ck_assert_uint_eq(json_array_size(json_array_get(cut, 0)), 3);
+    ck_assert_double_eq_tol(norm_of(json_array_get(cut, 0)), 1, 1e-6);
+    json_decref(openai);
+    json_decref(tei);
+    json_decref(one);
+    json_decref(cut);
+    end();
+}
+END_TEST
+
+START_TEST(embed_normalises_unless_told_otherwise)
+{
+    begin();
+    json_t *raw = embed("{\"inputs\":\"the dog\",\"normalize\":false}");
+    json_t *unit = embed("{\"inputs\":\"the dog\"}");
+    const json_t *r = json_array_get(raw, 0), *u = json_array_get(unit, 0);
+    double length = norm_of(r);
+    ck_assert_double_gt(fabs(length - 1), 0.1);
+    for (size_t i = 0; i < json_array_size(u); i++)
+        ck_assert_double_eq_tol(number(u, i), number(r, i) / length, 1e-6);
+    json_decref(raw);
+    json_decref(unit);
+    end();
+}
+END_TEST
+
+/* 10 tokens of the text and two special ones are left of 14. */
+START_TEST(embed_cuts_at_the_end_asked_for)
+{
+    static const char *const bodies[] = {"{\"inputs\":[\"dog dog a a a a a a a a a a cat "
+                                         "cat\",\"dog dog a a a a a a a a\"]}",
+                                         "{\"inputs\":[\"dog dog a a a a a a a a a a cat "
+                                         "cat\",\"a a a a a a a a cat cat\"],"
+                                         "\"truncation_direction\":\"left\"}"};
+    begin();
+    for (size_t i = 0; i < 2; i++) {
+        json_t *both = embed(bodies[i]);
+        ck_assert(json_equal(json_array_get(both, 0), json_array_get(both, 1)));
+        json_decref(both);
+    }
+    json_t *error = api_json(&api, "POST", "/embed",
+                             "{\"inputs\":\"dog dog a a a a a a a a a a cat cat\","
+                             "\"truncate\":false}",
+                             422);
+    ck_assert_str_eq(json_string_value(at(error, "error_type")), "Validation");
+    json_decref(error);
+    end();
+}
+END_TEST
+
+START_TEST(embed_refuses_as_its_clients_expect)
+{
+    static const char *const bad[] = {
+        "{}",
+        "{\"inputs\":[]}",
+        "{\"inputs\":\"a\",\"prompt_name\":\"query\"}",
+        "{\"inputs\":\"a\",\"dimensions\":17}",
+        "{\"inputs\":\"a\",\"truncation_direction\":\"up\"}",
+        "{\"inputs\":\"a\",\"normalize\":1}",
+        "{\"inputs\":[[5,999999]]}",
+        "{\"inputs\":\"a\",\"model\":\"tiny-bert\"}"};
+    begin();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        json_t *reply = api_json(&api, "POST", "/embed", bad[i], 422);
+        ck_assert(json_is_string(at(reply, "error")));
+        ck_assert_str_eq(json_string_value(at(reply, "error_type")), "Validation");
+        json_decref(reply);
+    }
+    end();
+}
+END_TEST
+
+/* As a pipeline: the norm is the folder's own unless the body says otherwise. */
+START_TEST(a_pipeline_of_one_model_has_its_own_norm)
+{
+    static const struct {
+        const char *model, *body;
+        bool unit;
+    } asks[] = {{"tiny-bert-sentences", "{\"inputs\":\"the dog\"}", true},
+                {"tiny-bert-bare", "{\"inputs\":\"the dog\"}", false},
+                {"tiny-bert-bare", "{\"inputs\":\"the dog\",\"normalize\":true}", true}};
+    begin();
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
+        const struct model *m =
+            models_find(api.models, asks[i].model, strlen(asks[i].model));
+        struct request q = {.body = asks[i].body, .body_n = strlen(asks[i].body)};
+        struct answer answer = {0};
+        struct reply r = {0};
+        struct err err = {0};
+        ck_assert_int_eq(embed_texts(&api.s, &q, m, &answer, &err), ERR_OK);
+        api_run(&api, answer.job);
+        api_finish(answer.job, DIALECT_TEI, &r);
+        json_t *reply = json_loadb(r.body.at, r.body.n, 0, NULL);
+        ck_assert(asks[i].unit == (fabs(norm_of(json_array_get(reply, 0)) - 1) < 1e-6));
+        json_decref(reply);
+        reply_done(&r);
+    }
+    end();
+}
+END_TEST
+
 START_TEST(exhausted_memory_is_reported)
 {
     begin();
@@ -261,6 +384,11 @@ int main(void)
                                   fewer_dimensions_are_the_first_ones_of_length_one,
                                   what_is_too_long_is_cut_only_when_asked,
                                   refusals_name_the_field,
+                                  embed_gives_lists_of_the_same_vectors,
+                                  embed_normalises_unless_told_otherwise,
+                                  embed_cuts_at_the_end_asked_for,
+                                  embed_refuses_as_its_clients_expect,
+                                  a_pipeline_of_one_model_has_its_own_norm,
                                   exhausted_memory_is_reported,
                                   NULL};
     return suite_run("server_api_embeddings", tests, 120);
