@@ -176,16 +176,15 @@ static enum err_code take_module(const char *dir, const json_t *module, size_t i
                    where, kind);
 }
 
+/* A list of the model alone, as a cross-encoder has it, says nothing about vectors. */
 static enum err_code read_list(const char *dir, size_t width, struct modules *out,
                                struct err *err)
 {
     json_t *root = NULL;
     enum err_code code = json_read_list(dir, LIST, FILE_BYTES, &LIMITS, &root, err);
-    if (code == ERR_OK && json_array_size(root) < 2)
-        code = err_set(err, ERR_UNSUPPORTED,
-                       "%s: %zu modules; served: Transformer, Pooling, and Normalize or "
-                       "nothing",
-                       LIST, json_array_size(root));
+    if (code == ERR_OK && json_array_size(root) == 0)
+        code = err_set(err, ERR_UNSUPPORTED, "%s: no module is there", LIST);
+    out->given = json_array_size(root) > 1;
     for (size_t i = 0; code == ERR_OK && i < json_array_size(root); i++)
         code = take_module(dir, json_array_get(root, i), i, width, out, err);
     json_decref(root);
@@ -222,8 +221,8 @@ enum err_code modules_read(const char *dir, size_t width, struct problems *p,
                            struct modules *out, struct err *err)
 {
     enum err_code code = ERR_OK;
-    struct modules m = {.given = file_exists(dir, LIST), .pooling = POOL_MEAN};
-    if (m.given)
+    struct modules m = {.pooling = POOL_MEAN};
+    if (file_exists(dir, LIST))
         code = read_list(dir, width, &m, err);
     code = problems_take(p, code, err);
     if (code == ERR_OK && file_exists(dir, LENGTH))

@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 struct modules {
-    bool given;           /* modules.json is there: the model was made for vectors */
+    bool given;           /* modules.json says how: the model was made for vectors */
     enum pooling pooling; /* POOL_MEAN, POOL_MAX, POOL_FIRST or POOL_LAST */
     bool normalize;       /* to the length 1 */
     size_t max_tokens;    /* of a text, special ones included; 0: as many as fit */

@@ -209,7 +209,8 @@ enum err_code cache_link(const struct cache *c, const char *commit, const char *
                          const char *etag, struct err *err)
 {
     char path[PATH_MAX], fresh[PATH_MAX], target[CACHE_ETAG_BYTES + 16];
-    snprintf(target, sizeof target, "../../blobs/%s", etag);
+    const char *deeper = strchr(file, '/') ? "../" : "";
+    snprintf(target, sizeof target, "%s../../blobs/%s", deeper, etag);
     if (!cache_path(c, path, "snapshots/%s/%s", commit, file) || !beside(path, fresh))
         return too_long(c, err);
     if (cache_make_parents(path, err) != ERR_OK)

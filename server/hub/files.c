@@ -10,7 +10,8 @@ const char FILES_INDEX[] = "model.safetensors.index.json";
 static const char SINGLE[] = "model.safetensors";
 static const char SUFFIX[] = ".safetensors";
 
-/* Besides the weights, in the order they are fetched. */
+/* Besides the weights, in the order they are fetched; the one in a folder is where
+ * sentence-transformers puts it. */
 static const char *const WANTED[] = {"config.json",
                                      "generation_config.json",
                                      "tokenizer.json",
@@ -19,7 +20,10 @@ static const char *const WANTED[] = {"config.json",
                                      "added_tokens.json",
                                      "vocab.txt",
                                      "vocab.json",
-                                     "merges.txt"};
+                                     "merges.txt",
+                                     "modules.json",
+                                     "1_Pooling/config.json",
+                                     "sentence_bert_config.json"};
 
 static const struct json_limits LIMITS = {.max_depth = 64, .max_values = 2000000};
 
@@ -91,7 +95,7 @@ static enum err_code parse(const char *what, const char *text, size_t n, json_t 
 
 /* ---- the repository -------------------------------------------------------------- */
 
-/* What the repository has in its top folder, as far as it matters here. */
+/* What the repository has, as far as it matters here. */
 struct present {
     bool wanted[sizeof WANTED / sizeof *WANTED];
     bool single, index, pickle, sentencepiece;

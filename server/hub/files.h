@@ -1,5 +1,5 @@
 /* Files: which files of a repository are worth having. Never pickle, never anything that
- * would have to be run; only what seqd reads, from the top folder. Any thread. */
+ * would have to be run; only what seqd reads. Any thread. */
 #ifndef SERVER_HUB_FILES_H
 #define SERVER_HUB_FILES_H
 
@@ -11,7 +11,8 @@
 
 enum { FILES_JSON_BYTES = 32 << 20, FILES_MAX = 1024, FILES_HINT_BYTES = 1024 };
 
-/* A list of checked names: letters, digits, '.', '_', '-', and none begins with '.'. */
+/* A list of checked names: letters, digits, '.', '_', '-', and none begins with '.'; the
+ * Pooling's config.json alone lies in a folder. */
 struct files {
     char (*at)[CACHE_FILE_BYTES];
     size_t n;

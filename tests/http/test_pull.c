@@ -56,6 +56,33 @@ START_TEST(pulls_a_model_that_is_then_served_by_its_name)
 }
 END_TEST
 
+/* What sentence-transformers keeps beside the model, one file of it in a folder. */
+START_TEST(how_vectors_are_made_is_pulled_as_well)
+{
+    static const char POOLING[] = "1_Pooling/config.json";
+    static const char CLS[] = "{\"pooling_mode_cls_token\":true}";
+    struct daemon d;
+    const char *args[] = {REPO, NULL};
+    hub_begin(REPO, "tests/fixtures/models/tiny-bert-sentences");
+    fake_hub_add(&hub, POOLING, CLS, sizeof CLS - 1, false);
+    fake_hub_add(&hub, "2_Normalize/config.json", "{}", 2, false);
+    PULLS(REPO, 0);
+    is_there("modules.json");
+    is_there("sentence_bert_config.json");
+    is_there(POOLING);
+    ck_assert_uint_eq(fake_hub_asked(&hub, "2_Normalize"), 0);
+    ck_assert_int_gt(fake_hub_sent(&hub), 0);
+    PULLS(REPO, 0);
+    ck_assert_uint_eq(fake_hub_asked(&hub, "resolve"), 0);
+    daemon_start(&d, args);
+    json_t *reply = ask_json(d.port, "POST", "/v1/embeddings", "{\"input\":\"a\"}", 200);
+    ck_assert_str_eq(json_string_value(json_object_get(reply, "model")), "polite-bert");
+    json_decref(reply);
+    ck_assert_int_eq(daemon_stop(&d), 0);
+    hub_end();
+}
+END_TEST
+
 START_TEST(a_second_pull_downloads_nothing)
 {
     hub_begin(REPO, BERT);
@@ -265,6 +292,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {pulls_a_model_that_is_then_served_by_its_name,
+                                  how_vectors_are_made_is_pulled_as_well,
                                   a_second_pull_downloads_nothing,
                                   a_lost_link_is_made_again_from_the_blob,
                                   a_revision_has_a_reference_and_is_served_by_it,

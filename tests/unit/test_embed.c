@@ -96,6 +96,19 @@ START_TEST(every_model_says_what_its_vectors_are)
 }
 END_TEST
 
+/* As sentence-transformers saves a cross-encoder. */
+START_TEST(a_list_of_the_model_alone_says_nothing_of_vectors)
+{
+    struct seq_model *m = NULL;
+    struct err err;
+    const char *dir = "tests/fixtures/folders/valid/micro-cross-encoder";
+    ck_assert_int_eq(seq_model_load(dir, NULL, &m, &err), ERR_OK);
+    ck_assert(!seq_model_info(m)->vector_model);
+    ck_assert_str_eq(seq_model_info(m)->vector_pooling, "mean");
+    seq_model_unref(m);
+}
+END_TEST
+
 /* One batch, another wish for each text. */
 START_TEST(norm_and_dimensions_are_each_texts_own)
 {
@@ -197,6 +210,7 @@ int main(void)
 {
     const TTest *const tests[] = {a_vector_is_the_same_alone_in_a_batch_and_with_helpers,
                                   every_model_says_what_its_vectors_are,
+                                  a_list_of_the_model_alone_says_nothing_of_vectors,
                                   norm_and_dimensions_are_each_texts_own,
                                   a_model_without_modules_leaves_vectors_as_they_are,
                                   texts_are_cut_to_what_the_folder_says_for_vectors_only,
