@@ -17,6 +17,15 @@ static const struct doc_shape MAPS[] = {
     {"heads", DOC_INTEGER, .help = "Or hops of attention pooling"},
     {0}};
 
+static const struct doc_shape VECTORS[] = {
+    {"dimensions", DOC_INTEGER, .help = "How many numbers"},
+    {"pooling", DOC_STRING, .help = "Of hidden rows: mean, max, cls or last_token"},
+    {"normalized", DOC_BOOLEAN, .help = "Of length 1 by the folder's own account"},
+    {"context", DOC_INTEGER, .nullable = true, .help = "As above, of a text for vectors"},
+    {"trained", DOC_BOOLEAN,
+     .help = "The model was made for them: modules.json is there"},
+    {0}};
+
 static const struct doc_shape MODEL[] = {
     {"id", DOC_STRING, .help = "The name requests use: the folder's name"},
     {"object", DOC_STRING, .help = "model"},
@@ -44,6 +53,7 @@ static const struct doc_shape MODEL[] = {
          "for models that predict what follows the text"},
     {"word_level", DOC_BOOLEAN, .help = "One token is one word"},
     {"attention", DOC_OBJECT, .nullable = true, .of = MAPS, .help = "Its maps, if any"},
+    {"embeddings", DOC_OBJECT, .of = VECTORS, .help = "Its vectors of texts"},
     {"dtype", DOC_STRING, .help = "Of the weights in the file"},
     {"kernels", DOC_STRING, .help = "Variant that computes"},
     {"precision", DOC_STRING, .help = "What the weights count as: f32, bf16 or int8"},
@@ -87,6 +97,27 @@ static void write_maps(struct json_writer *w, const struct seq_info *info)
     json_write_end(w);
 }
 
+static void write_context(struct json_writer *w, size_t context)
+{
+    json_write_key(w, "context");
+    if (context)
+        json_write_uint(w, context);
+    else
+        json_write_null(w);
+}
+
+static void write_vectors(struct json_writer *w, const struct seq_info *info)
+{
+    json_write_key(w, "embeddings");
+    json_write_object(w);
+    json_write_key_uint(w, "dimensions", info->vector_width);
+    json_write_key_string(w, "pooling", info->vector_pooling);
+    json_write_key_bool(w, "normalized", info->vector_unit);
+    write_context(w, info->vector_context);
+    json_write_key_bool(w, "trained", info->vector_model);
+    json_write_end(w);
+}
+
 static void write_model(struct json_writer *w, const struct server *s,
                         const struct model *m)
 {
@@ -103,11 +134,7 @@ static void write_model(struct json_writer *w, const struct server *s,
     json_write_key(w, "default_for");
     write_tasks(w, s, m, true);
     json_write_key_uint(w, "parameters", info->n_params);
-    json_write_key(w, "context");
-    if (info->context)
-        json_write_uint(w, info->context);
-    else
-        json_write_null(w);
+    write_context(w, info->context);
     json_write_key_uint(w, "vocabulary", info->vocab);
     json_write_key_uint(w, "width", info->width);
     json_write_key_uint(w, "layers", info->n_layers);
@@ -122,6 +149,7 @@ static void write_model(struct json_writer *w, const struct server *s,
     json_write_key_string(w, "mask_token", info->mask_token);
     json_write_key_bool(w, "word_level", info->word_level);
     write_maps(w, info);
+    write_vectors(w, info);
     json_write_key_string(w, "dtype", info->dtype);
     json_write_key_string(w, "kernels", info->kernels);
     json_write_key_string(w, "precision", info->precision);

@@ -26,6 +26,9 @@ static const char *const chosen[][2] = {
     {"/v1/attention",
      "{\"model\":\"tiny-gpt2\",\"text\":\"the cat sat on the\",\"layers\":[0]}"},
     {"/v1/attention", "{\"model\":\"tiny-bilstm\",\"text\":\"I loved every minute\"}"},
+    {"/v1/embeddings", "{\"model\":\"tiny-bert\",\"input\":[\"the cat\",\"great\"]}"},
+    {"/v1/embeddings", "{\"model\":\"tiny-lstm\",\"input\":[5,6,7]}"},
+    {"/embed", "{\"inputs\":\"the dog sat on the mat\",\"normalize\":false}"},
 };
 enum { CHOSEN = sizeof chosen / sizeof *chosen, REQUESTS = CHOSEN + 40 };
 

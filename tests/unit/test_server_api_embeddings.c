@@ -92,6 +92,24 @@ START_TEST(who_names_no_model_gets_the_one_made_for_vectors)
 }
 END_TEST
 
+START_TEST(the_list_of_models_tells_what_their_vectors_are)
+{
+    begin();
+    json_t *list = api_json(&api, "GET", "/v1/models", NULL, 200), *want, *got;
+    want = json_pack("[{s:i,s:s,s:b,s:i,s:b},{s:i,s:s,s:b,s:n,s:b}]", "dimensions", 16,
+                     "pooling", "cls", "normalized", 1, "context", 12, "trained", 1,
+                     "dimensions", 24, "pooling", "mean", "normalized", 0, "context",
+                     "trained", 0);
+    for (size_t i = 0; i < 2; i++) {
+        got = json_array_get(at(list, "data"), 2 + 2 * i);
+        ck_assert(json_equal(at(got, "embeddings"), json_array_get(want, i)));
+    }
+    json_decref(want);
+    json_decref(list);
+    end();
+}
+END_TEST
+
 START_TEST(every_model_gives_vectors_of_length_one)
 {
     static const char *const models[] = {"tiny-bert", "tiny-bert-bare", "tiny-gpt2",
@@ -377,6 +395,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {who_names_no_model_gets_the_one_made_for_vectors,
+                                  the_list_of_models_tells_what_their_vectors_are,
                                   every_model_gives_vectors_of_length_one,
                                   a_list_is_answered_as_its_texts_one_by_one,
                                   ids_are_read_as_they_are,
