@@ -388,6 +388,7 @@ START_TEST(exhausted_memory_is_reported)
     api_check_faults(&api, PATH,
                      "{\"input\":[[5,6],[7]],\"encoding_format\":\"base64\"}");
     api_check_faults(&api, PATH, "{\"input\":\"the cat\",\"model\":\"tiny-lstm\"}");
+    api_check_faults(&api, "/embed", "{\"inputs\":[\"a great cat\",\"the\"]}");
     end();
 }
 END_TEST
